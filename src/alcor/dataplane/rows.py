@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host knows: rows in scopes, and how a feature says which flows follow from them.
+
+A feature's `flows.py` declares its row types and pure functions over a `HostView`; it imports nothing but
+`base` and `dataplane`. Who holds the rows, records what was read and talks to the switch is `agent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from alcor.dataplane.values import Flow
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="kind"):
+    """The base of every row type; each sets `tag="..."`, its kind on the wire.
+
+    Rows travel as MessagePack maps. Every field added later needs a default; unknown fields are ignored.
+    """
+
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A local OVS interface that carries `external_ids:iface-id`."""
+
+    iface_id: str
+    name: str
+    ofport: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the agent was started with, or read from the bridge. A change derives everything again."""
+
+    host: str
+    tunnel_ip: str
+    tunnel_ofport: int
+
+
+class HostView(Protocol):
+    """The host's world, as a flow function sees it. Every read is recorded; a change of what was read derives again."""
+
+    @property
+    def facts(self) -> HostFacts:
+        """Constants of this host."""
+
+    def row(self, kind: type[R], scope: str, key: str) -> R | None:
+        """The row, or None: a missing row means deny."""
+
+    def rows(self, kind: type[R], scope: str) -> Sequence[R]:
+        """All rows of a kind in a scope, in order of key. Recorded as a read of (scope, kind)."""
+
+    def local(self, kind: type[R]) -> Sequence[R]:
+        """All rows of a kind in this host's own scope `host:H`."""
+
+    def interface(self, iface_id: str) -> Interface | None:
+        """The plugged interface, or None."""
+
+
+@dataclass(frozen=True)
+class FlowRule(Generic[R]):
+    """Each row of `kind` stands for the flows that `derive` gives, wherever the row is.
+
+    Flows of several rows may share an identity only if all their actions are `Conjunction`: the agent merges them.
+    `scope` of the row is passed, so that a function can read the scope's other rows.
+    """
+
+    kind: type[R]
+    derive: Callable[[HostView, str, R], Iterable[Flow]]
+
+
+@dataclass(frozen=True)
+class Realisable(Generic[R]):
+    """Rows of `kind` in `host:H` whose realisation the agent reports as (key, generation).
+
+    A row is realised when its interface is plugged, every scope in `needs` is complete, and the barrier after its flows was answered.
+    `is_wanted` false (admin down) means: flows are applied, but never reported as realised.
+    """
+
+    kind: type[R]
+    iface_id: Callable[[R], str]
+    generation: Callable[[R], int]
+    needs: Callable[[R], Iterable[str]]
+    is_wanted: Callable[[R], bool]
+
+
+@dataclass(frozen=True)
+class HostFeature:
+    """What one feature brings to hosts. `static` flows stand whatever the rows are."""
+
+    name: str
+    rows: tuple[type[Row], ...]
+    rules: tuple[FlowRule[Any], ...] = ()
+    realisable: tuple[Realisable[Any], ...] = ()
+    static: Callable[[HostFacts], Iterable[Flow]] | None = None

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a feature declares a REST noun: fields once, as annotations of the stored struct, and its rules as functions.
+
+Create, update, answer, filter, sort and OpenAPI shapes derive from this; `resource.engine` does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+
+from alcor.store.declare import Index, Stored, Table
+from alcor.store.reader import Reader, Txn
+
+T = TypeVar("T", bound=Stored)
+
+Access = Literal["anyone", "owner", "admin"]  # who may set or see; "owner" = a member/reader of the object's project, or admin
+
+
+@dataclass(frozen=True)
+class Api:
+    """How one field of a stored struct stands in the API."""
+
+    name: str = ""  # on the wire, if other than the field's own: "binding:host_id"
+    post: bool = True
+    put: bool = False
+    required: bool = False  # in POST
+    visible: bool = True
+    filter: bool = True
+    sort: bool = True
+    parse: Callable[[Any], Any] | None = None  # JSON value -> field value; raises ValueError(sentence). Default: by the type
+    answer: Callable[[Any], Any] | None = None  # field value -> JSON-able value. Default: as msgspec encodes it
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int | None = None
+    choices: tuple[Any, ...] = ()
+    nullable: bool = False  # null is taken (as None, or as the default where the type has no None)
+    set_by: Access = "owner"  # who may give it in POST and PUT
+    seen_by: Access = "owner"
+    schema: Mapping[str, Any] | None = None  # OpenAPI, where the type alone does not tell
+    matches: Callable[[Any, str], bool] | None = None  # field value, filter text -> match; default: equality after conversion
+
+
+class Standard(Stored, frozen=True, kw_only=True):
+    """The attributes that every REST noun has. The engine keeps all of them but `description`."""
+
+    project_id: Annotated[str, Api(set_by="admin")] = ""  # another project than the caller's: admin only
+    description: Annotated[str, Api(put=True, max_length=255, nullable=True)] = ""
+    created_at: Annotated[str, Api(post=False)] = ""
+    updated_at: Annotated[str, Api(post=False)] = ""
+    revision_number: Annotated[int, Api(post=False)] = 0
+
+
+class Context(Protocol):
+    """Who asks, and the only sources of time, ids and randomness that a rule may use (a turn may be run again)."""
+
+    project_id: str
+    user_id: str
+    roles: frozenset[str]
+    is_admin: bool
+    request_id: str
+    now: str  # utc_text
+    given: frozenset[str]  # field names (not wire names) that the request carried
+    settings: Any  # the product's frozen settings
+
+    def new_id(self) -> str:
+        """A fresh UUID."""
+
+    def random_bits(self, bits: int) -> int:
+        """A number of `bits` random bits."""
+
+
+@dataclass(frozen=True)
+class Computed(Generic[T]):
+    """An answer field that is not stored: derived when answered, from the object and current (also observed) state."""
+
+    name: str  # wire name
+    value: Callable[[Reader, T], Any]
+    schema: Mapping[str, Any]
+    filter: bool = True
+    sort: bool = False
+    seen_by: Access = "owner"
+    index: Callable[[Reader, str], Sequence[str] | None] | None = None  # filter text -> candidate ids, where an index helps
+
+
+@dataclass(frozen=True)
+class Resource(Generic[T]):
+    """One REST noun.
+
+    `on_create` gets the completed new object (defaults filled, ids and standard attributes set), refuses or answers the
+    object to insert; `after_create` runs once it is inserted. `on_update` gets old and new, answers what to store.
+    `on_delete` refuses or cleans up; the engine deletes the object itself after it.
+    """
+
+    name: str  # "security_group_rule": the JSON envelope
+    plural: str  # "security_group_rules"
+    path: str  # "security-group-rules"
+    table: Table[T]
+    aliases: tuple[str, ...] = ()  # API extensions that are whole with this noun
+    on_create: Callable[[Txn, Context, T], T] | None = None  # None: POST is 405
+    after_create: Callable[[Txn, Context, T], None] | None = None
+    on_update: Callable[[Txn, Context, T, T], T] | None = None  # None: PUT is 405
+    on_delete: Callable[[Txn, Context, T], None] | None = None  # None: DELETE is 405
+    computed: tuple[Computed[T], ...] = ()
+    by_field: Mapping[str, Index[T]] = field(default_factory=dict)  # field -> index of exact values, for filters
+    is_shared: Callable[[Reader, T], bool] | None = None  # other projects see it too, read only
+    before: Callable[[Txn, Context], None] | None = None  # run first in each request's turn and before lists (default group)
+    quota: str = ""  # name of the quota; "" has none
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An API extension as `/v2.0/extensions` shows it."""
+
+    alias: str
+    name: str
+    description: str
+    updated: str  # RFC 3339
+
+
+@dataclass(frozen=True)
+class RestFeature:
+    """What one feature brings to the API."""
+
+    name: str
+    resources: tuple[Resource[Any], ...] = ()
+    extensions: tuple[Extension, ...] = ()

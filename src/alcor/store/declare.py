@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a feature declares what is stored: tables, indexes, references, pools and guards, as values.
+
+Nothing here holds state; `store.tables` keeps the objects and `store.txn` changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from alcor.base.errors import NotFound, Refusal
+
+if TYPE_CHECKING:
+    from alcor.store.reader import Reader
+
+Key = Hashable
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The base of every stored struct. `id` is unique in its table and never changes."""
+
+    id: str
+
+
+T = TypeVar("T", bound=Stored)
+T_co = TypeVar("T_co", bound=Stored, covariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Index(Generic[T]):
+    """Objects by key. An object stands under every key that `keys` gives for it, possibly none.
+
+    A unique index refuses a second object under one key with `taken(new, key)`.
+    """
+
+    name: str
+    keys: Callable[[T], Iterable[Key]]
+    unique: bool = False
+    taken: Callable[[T, Key], Refusal] | None = None  # required if unique
+
+
+@dataclass(frozen=True, eq=False)
+class Reference(Generic[T]):
+    """`keys(obj)` are ids in `target`: each must exist when written, and may not be deleted while referenced.
+
+    The store keeps the reverse index itself; `by` may name an existing index whose keys are those ids.
+    `missing(id)` is raised for an absent target (default: the target table's own NotFound), `in_use(target object)` on deletion.
+    """
+
+    name: str
+    target: Table[Any]
+    keys: Callable[[T], Iterable[str]]
+    in_use: Callable[[Any], Refusal]
+    missing: Callable[[str], Refusal] | None = None
+    by: Index[T] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Generic[T]):
+    """Numbers of which each is held by at most one object: `holds(obj)` gives (pool key, number) pairs.
+
+    A number is free again when no object holds it: nothing is to be released by hand.
+    `taken(obj, key, number)` is raised when a second object would hold one.
+    """
+
+    name: str
+    holds: Callable[[T], Iterable[tuple[Key, int]]]
+    taken: Callable[[T, Key, int], Refusal]
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Generic[T]):
+    """One kind of stored object."""
+
+    name: str  # Neutron's singular noun: "port"; also the name in the log
+    kind: type[T]
+    indexes: tuple[Index[T], ...] = ()
+    references: tuple[Reference[T], ...] = ()
+    pools: tuple[Pool[T], ...] = ()
+    noun: str = ""  # as Neutron writes it in error types: "Port" in "PortNotFound"; default: from `name`
+    observed: bool = False  # seen on hosts, not asked for: no input of goal
+
+    def not_found(self, id: str) -> Refusal:
+        """The refusal for an id that this table does not have, in Neutron's words."""
+        noun = self.noun or "".join(word.capitalize() for word in self.name.split("_"))
+        return NotFound(f"{noun} {id} could not be found.", type=f"{noun}NotFound")
+
+
+class Veto(Protocol[T]):
+    """A guard's check: raises a Refusal, or returns. `old` is None on insert, `new` on delete."""
+
+    def __call__(self, reader: Reader, old: T | None, new: T | None) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Guard(Generic[T]):
+    """A veto on changes of `table`, declared by a feature above it and checked inside the turn."""
+
+    table: Table[T]
+    check: Veto[T]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One record of the log as its followers see it. Insert: `old` is None; delete: `new` is None."""
+
+    revision: int
+    table: str
+    id: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True)
+class Position:
+    """A point in the log: the revision of its last record and the id of the turn that wrote it (hex of 128 bits)."""
+
+    revision: int
+    turn: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """All that the store must know of a product: its tables and guards."""
+
+    tables: tuple[Table[Any], ...]
+    guards: tuple[Guard[Any], ...] = field(default=())
