@@ -107,6 +107,7 @@ class Resource(Generic[T]):
     is_shared: Callable[[Reader, T], bool] | None = None  # other projects see it too, read only
     before: Callable[[Txn, Context], None] | None = None  # run first in each request's turn and before lists (default group)
     quota: str = ""  # name of the quota; "" has none
+    access: Access = "owner"  # who may use the noun at all
     doc: str = ""
 
 
@@ -121,9 +122,18 @@ class Extension:
 
 
 @dataclass(frozen=True)
+class Extends:
+    """Answer fields that a feature adds to a noun of a feature below it: `subnets` on network."""
+
+    noun: str
+    computed: tuple[Computed[Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class RestFeature:
     """What one feature brings to the API."""
 
     name: str
     resources: tuple[Resource[Any], ...] = ()
+    extends: tuple[Extends, ...] = ()
     extensions: tuple[Extension, ...] = ()

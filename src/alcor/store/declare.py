@@ -48,13 +48,14 @@ class Reference(Generic[T]):
     """`keys(obj)` are ids in `target`: each must exist when written, and may not be deleted while referenced.
 
     The store keeps the reverse index itself; `by` may name an existing index whose keys are those ids.
-    `missing(id)` is raised for an absent target (default: the target table's own NotFound), `in_use(target object)` on deletion.
+    `missing(id)` is raised for an absent target (default: the target table's own NotFound), `in_use(target object)` on deletion;
+    without `in_use` the objects that refer to it are deleted with it (cascade), refusals of their own references included.
     """
 
     name: str
     target: Table[Any]
     keys: Callable[[T], Iterable[str]]
-    in_use: Callable[[Any], Refusal]
+    in_use: Callable[[Any], Refusal] | None = None
     missing: Callable[[str], Refusal] | None = None
     by: Index[T] | None = None
 

@@ -11,6 +11,7 @@ class NetworkRow(Row, tag="network", frozen=True, kw_only=True):
     id: str
     vni: int
     mtu: int
+    admin_state_up: bool = True  # false: the network carries nothing
 
 
 class SubnetRow(Row, tag="subnet", frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ class PortRow(Row, tag="port", frozen=True, kw_only=True):
 
 
 class NeighbourRow(Row, tag="neighbour", frozen=True, kw_only=True):
-    """In `neighbours:N` under the port's id: where its addresses are. Only of bound ports that are administratively up."""
+    """In `neighbours:N` under the port's id: where its addresses are. Only of bound ports that are up."""
 
     mac: Mac
     addresses: tuple[Ip, ...] = ()

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be done with agents, and how a host's hello registers it."""
+
+import uuid
+
+import msgspec
+
+from alcor.base.net import parse_ip
+from alcor.features.agent.model import AGENT, AGENT_STATE, BY_HOST, HOST, Agent, AgentState, Host
+from alcor.goal.declare import HelloFacts
+from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
+from alcor.store.reader import Reader, Txn
+
+_AGENT_IDS = uuid.UUID(
+    "5d4f3a52-2f0c-4f0e-9d6e-6a1f6f2f7a10"
+)  # namespace: a host's agent keeps its id for ever
+
+
+def on_update(txn: Txn, ctx: Context, old: Agent, new: Agent) -> Agent:
+    """Takes the new `admin_state_up` and description as they are."""
+    return new
+
+
+def on_delete(txn: Txn, ctx: Context, old: Agent) -> None:
+    """Forgets what was seen of the agent. A living one registers again with its next hello."""
+    if txn.peek(AGENT_STATE, old.host):
+        txn.delete(AGENT_STATE, old.host)
+
+
+def on_hello(txn: Txn, host: str, facts: HelloFacts) -> None:
+    """Registers the host, or notes its new tunnel address; a hello that brings nothing else writes nothing else."""
+    registered = Host(id=host, tunnel_ip=parse_ip(facts.tunnel_ip))
+    known = txn.peek(HOST, host)
+    if known is None:
+        txn.insert(HOST, registered)
+    elif known != registered:
+        txn.update(HOST, registered)
+
+    _keep_agent(txn, host, facts)
+    on_liveness(txn, host, True, facts.now)
+
+
+def _keep_agent(txn: Txn, host: str, facts: HelloFacts) -> None:
+    configurations: dict[str, object] = {
+        "bridge": facts.bridge,
+        "tunnel_types": ["vxlan"],
+        "tunneling_ip": facts.tunnel_ip,
+        "version": facts.version,
+    }
+    known = txn.first(AGENT, BY_HOST, host)
+    if known is None:
+        txn.insert(
+            AGENT,
+            Agent(
+                id=str(uuid.uuid5(_AGENT_IDS, host)),
+                host=host,
+                configurations=configurations,
+                created_at=facts.now,
+                updated_at=facts.now,
+                started_at=facts.now,
+            ),
+        )
+    elif known.configurations != configurations:
+        number = known.revision_number + 1
+        txn.update(
+            AGENT, msgspec.structs.replace(known, configurations=configurations, revision_number=number)
+        )
+
+
+def on_liveness(txn: Txn, host: str, is_alive: bool, now: str) -> None:
+    """Notes that the host's agent came or went; a host that never said hello is ignored."""
+    if txn.peek(HOST, host) is None:
+        return
+    known = txn.peek(AGENT_STATE, host)
+    if known is None:
+        txn.insert(AGENT_STATE, AgentState(id=host, is_alive=is_alive, seen_at=now))
+    elif known.is_alive != is_alive:
+        txn.update(AGENT_STATE, AgentState(id=host, is_alive=is_alive, seen_at=now))
+
+
+def can_bind(reader: Reader, host: str) -> bool:
+    """Whether a port may be bound to `host`: its agent is registered and administratively up, silent or not."""
+    agent = reader.first(AGENT, BY_HOST, host)
+    return agent is not None and agent.admin_state_up and reader.peek(HOST, host) is not None
+
+
+def _is_alive(reader: Reader, agent: Agent) -> bool:
+    state = reader.peek(AGENT_STATE, agent.host)
+    return state is not None and state.is_alive
+
+
+def _heartbeat(reader: Reader, agent: Agent) -> str:
+    state = reader.peek(AGENT_STATE, agent.host)
+    return state.seen_at if state else agent.started_at
+
+
+REST = RestFeature(
+    name="agent",
+    resources=(
+        Resource(
+            name="agent",
+            plural="agents",
+            path="agents",
+            table=AGENT,
+            aliases=("agent",),
+            on_update=on_update,
+            on_delete=on_delete,
+            computed=(
+                Computed("alive", _is_alive, {"type": "boolean"}),
+                Computed("heartbeat_timestamp", _heartbeat, {"type": "string"}),
+            ),
+            by_field={"host": BY_HOST},
+            access="admin",
+            doc="The agents that make Open vSwitch on each host carry what was asked for.",
+        ),
+    ),
+    extensions=(Extension("agent", "agent", "The agent management extension.", "2013-02-03T10:00:00-00:00"),),
+)

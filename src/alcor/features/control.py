@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The product as the control plane sees it: every feature, in dependency order; each imports only those before it."""
+
+from alcor.features.agent import goal as agent_goal
+from alcor.features.agent.model import AGENT, AGENT_STATE, HOST
+from alcor.features.agent.rules import REST as AGENT_REST
+from alcor.features.network import goal as network_goal
+from alcor.features.network.model import NETWORK
+from alcor.features.network.rules import REST as NETWORK_REST
+from alcor.features.port import goal as port_goal
+from alcor.features.port.model import PORT, PORT_STATUS
+from alcor.features.port.rules import REST as PORT_REST
+from alcor.features.security_group import goal as security_group_goal
+from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP, SECURITY_GROUP_RULE
+from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
+from alcor.features.subnet import goal as subnet_goal
+from alcor.features.subnet.model import SUBNET
+from alcor.features.subnet.rules import REST as SUBNET_REST
+from alcor.store.declare import Schema
+
+REST = (AGENT_REST, NETWORK_REST, SUBNET_REST, SECURITY_GROUP_REST, PORT_REST)
+
+GOAL = (agent_goal.GOAL, network_goal.GOAL, subnet_goal.GOAL, security_group_goal.GOAL, port_goal.GOAL)
+
+SCHEMA = Schema(
+    tables=(
+        HOST,
+        AGENT,
+        AGENT_STATE,
+        NETWORK,
+        SUBNET,
+        SECURITY_GROUP,
+        SECURITY_GROUP_RULE,
+        GROUP_SET,
+        PORT,
+        PORT_STATUS,
+    )
+)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which addresses a port gets: what was asked for if it is free, else one of each IP version in the network."""
+
+from collections.abc import Sequence
+
+from alcor.base.errors import Conflict, Invalid
+from alcor.base.net import Ip, Mac, cidr_bounds, eui64, ip_in, ip_int, ip_of, mac_of
+from alcor.features.port.model import ADDRESSES, BY_ADDRESS, BY_MAC, PORT, FixedIp, Port
+from alcor.features.subnet.model import BY_NETWORK, SUBNET, Subnet
+from alcor.resource.declare import Context
+from alcor.store.reader import Txn
+
+RANDOM_TRIES_MAX = 8  # a second try at random in a large IPv6 pool is already improbable
+SCAN_MAX = 65_536  # addresses of a small IPv6 pool looked at one by one
+
+
+def allocate_addresses(
+    txn: Txn, ctx: Context, port: Port, wanted: Sequence[FixedIp] | None
+) -> tuple[FixedIp, ...]:
+    """The port's fixed IPs for what was asked (None: nothing was said). An address asked for is given or
+    refused, never another.
+
+    Raises Invalid for an address or subnet that is not the network's, Conflict for one taken or a pool used up.
+    """
+    subnets = txn.find(SUBNET, BY_NETWORK, port.network_id)
+    if wanted is None:
+        return _one_of_each_version(txn, ctx, port, subnets)
+    chosen = [_as_asked(txn, port, subnets, fixed) for fixed in wanted if fixed.ip_address]
+    for fixed in wanted:
+        if not fixed.ip_address:
+            chosen.append(_from_subnet(txn, ctx, port, _subnet_named(port, subnets, fixed.subnet_id), chosen))
+    given = {fixed.subnet_id for fixed in chosen}
+    automatic = (
+        [subnet for subnet in subnets if subnet.is_auto_address and subnet.id not in given] if wanted else []
+    )
+    chosen += [_automatic(txn, port, subnet) for subnet in automatic]
+    return tuple(chosen)
+
+
+def _one_of_each_version(
+    txn: Txn, ctx: Context, port: Port, subnets: Sequence[Subnet]
+) -> tuple[FixedIp, ...]:
+    chosen: list[FixedIp] = [_automatic(txn, port, subnet) for subnet in subnets if subnet.is_auto_address]
+    for version in (4, 6):
+        candidates = [
+            subnet for subnet in subnets if subnet.ip_version == version and not subnet.is_auto_address
+        ]
+        for subnet in candidates:
+            address = _free_address(txn, ctx, subnet, chosen)
+            if address:
+                chosen.append(FixedIp(subnet.id, address))
+                break
+        else:
+            if candidates:
+                raise Conflict(
+                    f"No more IP addresses available on network {port.network_id}.",
+                    type="IpAddressGenerationFailure",
+                )
+    return tuple(chosen)
+
+
+def _subnet_named(port: Port, subnets: Sequence[Subnet], id: str) -> Subnet:
+    for subnet in subnets:
+        if subnet.id == id:
+            return subnet
+    raise Invalid(
+        f"Invalid input for operation: Failed to create port on network {port.network_id}, because fixed_ips included"
+        f" invalid subnet {id}.",
+        type="InvalidInput",
+    )
+
+
+def _as_asked(txn: Txn, port: Port, subnets: Sequence[Subnet], fixed: FixedIp) -> FixedIp:
+    ip = fixed.ip_address
+    if fixed.subnet_id:
+        subnet = _subnet_named(port, subnets, fixed.subnet_id)
+        if not ip_in(ip, subnet.cidr):
+            raise Invalid(
+                f"Invalid input for operation: IP address {ip} is not a valid IP for the specified subnet.",
+                type="InvalidInput",
+            )
+    else:
+        fitting = [subnet for subnet in subnets if ip_in(ip, subnet.cidr)]
+        if not fitting:
+            raise Invalid(
+                f"Invalid input for operation: IP address {ip} is not a valid IP for any of the subnets on the"
+                f" specified network.",
+                type="InvalidInput",
+            )
+        subnet = fitting[0]
+
+    first, last = cidr_bounds(subnet.cidr)
+    if last - first >= 2 and (ip_int(ip) == first or (subnet.ip_version == 4 and ip_int(ip) == last)):
+        raise Invalid(
+            f"Invalid input for operation: IP address {ip} is not a valid IP for the specified subnet.",
+            type="InvalidInput",
+        )
+    _refuse_taken(txn, port, subnet, ip)
+    return FixedIp(subnet.id, ip)
+
+
+def _refuse_taken(txn: Txn, port: Port, subnet: Subnet, ip: Ip) -> None:
+    for other in txn.find(PORT, BY_ADDRESS, ip):
+        if other.id != port.id and any(
+            fixed.subnet_id == subnet.id and fixed.ip_address == ip for fixed in other.fixed_ips
+        ):
+            raise Conflict(
+                f"IP address {ip} already allocated in subnet {subnet.id}", type="IpAddressAlreadyAllocated"
+            )
+
+
+def _from_subnet(txn: Txn, ctx: Context, port: Port, subnet: Subnet, chosen: Sequence[FixedIp]) -> FixedIp:
+    if subnet.is_auto_address:
+        return _automatic(txn, port, subnet)
+    address = _free_address(txn, ctx, subnet, chosen)
+    if address is None:
+        raise Conflict(
+            f"No more IP addresses available for subnet {subnet.id}.",
+            type="IpAddressGenerationFailureNoMatchingSubnet",
+        )
+    return FixedIp(subnet.id, address)
+
+
+def _automatic(txn: Txn, port: Port, subnet: Subnet) -> FixedIp:
+    ip = eui64(subnet.cidr, port.mac_address)
+    _refuse_taken(txn, port, subnet, ip)
+    return FixedIp(subnet.id, ip)
+
+
+def _free_address(txn: Txn, ctx: Context, subnet: Subnet, chosen: Sequence[FixedIp]) -> Ip | None:
+    mine = {ip_int(fixed.ip_address) for fixed in chosen if fixed.subnet_id == subnet.id}
+    if subnet.ip_version == 4:
+        number = txn.allocate(ADDRESSES, subnet.id, _without(subnet.ranges, mine))
+        return None if number is None else ip_of(number, 4)
+    return _free_v6(txn, ctx, subnet, mine)
+
+
+def _without(ranges: list[tuple[int, int]], taken: set[int]) -> list[tuple[int, int]]:
+    for number in sorted(taken):
+        split = []
+        for first, last in ranges:
+            inside = first <= number <= last
+            split += [(first, number - 1), (number + 1, last)] if inside else [(first, last)]
+        ranges = [(first, last) for first, last in split if first <= last]
+    return ranges
+
+
+def _free_v6(txn: Txn, ctx: Context, subnet: Subnet, mine: set[int]) -> Ip | None:
+    """A free address at random; in a pool too small for chance, the first free one."""
+
+    def is_free(number: int) -> bool:
+        ip = ip_of(number, 6)
+        holders = txn.find(PORT, BY_ADDRESS, ip)
+        return number not in mine and not any(
+            f.subnet_id == subnet.id and f.ip_address == ip for p in holders for f in p.fixed_ips
+        )
+
+    total = sum(last - first + 1 for first, last in subnet.ranges)
+    for _ in range(RANDOM_TRIES_MAX):
+        place = ctx.random_bits(128) % total
+        for first, last in subnet.ranges:
+            if place <= last - first:
+                if is_free(first + place):
+                    return ip_of(first + place, 6)
+                break
+            place -= last - first + 1
+    for first, last in subnet.ranges:
+        for number in range(first, min(last, first + SCAN_MAX) + 1):
+            if is_free(number):
+                return ip_of(number, 6)
+    return None
+
+
+def is_mac_free(txn: Txn, network_id: str, mac: Mac, but: str = "") -> bool:
+    """Whether no other port of the network than `but` has this MAC."""
+    return all(other.id == but or other.network_id != network_id for other in txn.find(PORT, BY_MAC, mac))
+
+
+def free_mac(txn: Txn, ctx: Context, network_id: str) -> Mac:
+    """A MAC under the setting `base_mac` that no port of the network has. Raises Conflict when chance finds none."""
+    base = str(ctx.settings.base_mac)
+    octets = (
+        4 if base.split(":")[3] != "00" else 3
+    )  # as Neutron: the fourth octet is fixed only if it is not 00
+    prefix = int("".join(base.split(":")[:octets]), 16)
+    bits = 48 - 8 * octets
+    for _ in range(RANDOM_TRIES_MAX * 4):
+        mac = mac_of(prefix << bits | ctx.random_bits(bits))
+        if is_mac_free(txn, network_id, mac):
+            return mac
+    raise Conflict(
+        f"Unable to generate unique mac on network {network_id}: nearly all under base_mac {base} are in use.",
+        type="MacAddressGenerationFailure",
+    )

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a port is, and what is observed of it."""
+
+from typing import Annotated
+
+import msgspec
+
+from alcor.base.errors import Conflict, NotFound
+from alcor.base.net import Ip, Mac, ip_int, parse_ip, parse_mac
+from alcor.features.network.model import NETWORK, Network
+from alcor.features.security_group.model import SECURITY_GROUP, SecurityGroup
+from alcor.features.subnet.model import SUBNET, Subnet
+from alcor.resource.declare import Api, Standard
+from alcor.store.declare import Index, Pool, Reference, Stored, Table
+
+ADDRESSES_MAX = 64  # fixed IPs of one port
+GROUPS_MAX = 64  # security groups of one port
+
+
+class FixedIp(msgspec.Struct, frozen=True, gc=False):
+    """An address that a port holds in a subnet; in a request either may be empty, meaning: any."""
+
+    subnet_id: str
+    ip_address: Ip
+
+
+def parse_fixed_ips(value: object) -> tuple[FixedIp, ...] | None:
+    """Fixed IPs as asked for, parts not given as ''. Raises ValueError."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise ValueError(f"Invalid data format for fixed IP: '{value}'")
+    if len(value) > ADDRESSES_MAX:
+        raise ValueError(f"A port may have at most {ADDRESSES_MAX} fixed IPs, not {len(value)}.")
+    wanted = []
+    for entry in value:
+        if not isinstance(entry, dict) or not entry or set(entry) - {"subnet_id", "ip_address"}:
+            raise ValueError(f"Invalid data format for fixed IP: '{entry}'")
+        subnet_id, address = entry.get("subnet_id") or "", entry.get("ip_address") or ""
+        if not isinstance(subnet_id, str) or not isinstance(address, str):
+            raise ValueError(f"Invalid data format for fixed IP: '{entry}'")
+        wanted.append(FixedIp(subnet_id, parse_ip(address) if address else Ip("")))
+    addresses = [fixed.ip_address for fixed in wanted if fixed.ip_address]
+    if len(set(addresses)) != len(addresses):
+        raise ValueError(f"Duplicate IP address in '{value}'")
+    return tuple(wanted)
+
+
+def parse_group_ids(value: object) -> tuple[str, ...] | None:
+    """Ids of security groups, each once, in the order given. Raises ValueError."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(group, str) for group in value):
+        raise ValueError(f"'{value}' is not a list of security group ids")
+    if len(value) > GROUPS_MAX:
+        raise ValueError(f"A port may have at most {GROUPS_MAX} security groups, not {len(value)}.")
+    return tuple(dict.fromkeys(value))
+
+
+def parse_mac_address(value: object) -> Mac:
+    """A unicast MAC. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"'{value}' is not a valid MAC address.")
+    mac = parse_mac(value)
+    if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+        raise ValueError(f"'{value}' is not the MAC address of one interface.")
+    return mac
+
+
+def match_fixed_ip(fixed_ips: tuple[FixedIp, ...], text: str) -> bool:
+    """Whether some address fits `ip_address=…`, `ip_address_substr=…` or `subnet_id=…`, as in Neutron's list filter."""
+    kind, _, wanted = text.partition("=")
+    if kind == "ip_address":
+        return any(fixed.ip_address == wanted for fixed in fixed_ips)
+    if kind == "ip_address_substr":
+        return any(wanted in fixed.ip_address for fixed in fixed_ips)
+    return kind == "subnet_id" and any(fixed.subnet_id == wanted for fixed in fixed_ips)
+
+
+class Port(Standard, frozen=True, kw_only=True):
+    """An interface of a network. `generation` counts bindings: what a host reports of an older one is not of this."""
+
+    network_id: Annotated[str, Api(required=True)]
+    name: Annotated[str, Api(put=True, max_length=255)] = ""
+    admin_state_up: Annotated[bool, Api(put=True)] = True
+    mac_address: Annotated[Mac, Api(put=True, parse=parse_mac_address)] = Mac("")
+    fixed_ips: Annotated[
+        tuple[FixedIp, ...],
+        Api(put=True, parse=parse_fixed_ips, sort=False, matches=match_fixed_ip, nullable=True),
+    ] = ()
+    device_id: Annotated[str, Api(put=True, max_length=255, nullable=True)] = ""
+    device_owner: Annotated[str, Api(put=True, max_length=255, nullable=True)] = ""
+    security_groups: Annotated[
+        tuple[str, ...],
+        Api(
+            put=True,
+            parse=parse_group_ids,
+            sort=False,
+            nullable=True,
+            matches=lambda groups, text: text in groups,
+        ),
+    ] = ()
+    port_security_enabled: Annotated[bool, Api(put=True)] = True
+    host: Annotated[
+        str,
+        Api(name="binding:host_id", put=True, max_length=255, set_by="admin", seen_by="admin", nullable=True),
+    ] = ""
+    profile: Annotated[
+        dict[str, object],
+        Api(
+            name="binding:profile",
+            put=True,
+            set_by="admin",
+            seen_by="admin",
+            filter=False,
+            sort=False,
+            nullable=True,
+        ),
+    ] = {}
+    vnic_type: Annotated[
+        str,
+        Api(
+            name="binding:vnic_type",
+            put=True,
+            choices=(
+                "normal",
+                "direct",
+                "macvtap",
+                "baremetal",
+                "direct-physical",
+                "virtio-forwarder",
+                "smart-nic",
+            ),
+        ),
+    ] = "normal"
+    vif_type: Annotated[str, Api(name="binding:vif_type", post=False, seen_by="admin")] = "unbound"
+    generation: Annotated[int, Api(post=False, visible=False)] = 0
+    group_set: Annotated[int, Api(post=False, visible=False)] = 0
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a host carries this port."""
+        return self.vif_type == "ovs"
+
+
+def _v4_held(port: Port) -> list[tuple[str, int]]:
+    return [
+        (fixed.subnet_id, ip_int(fixed.ip_address)) for fixed in port.fixed_ips if ":" not in fixed.ip_address
+    ]
+
+
+def _address_taken(port: Port, subnet_id: object, number: int) -> Conflict:
+    ip = next(
+        f.ip_address for f in port.fixed_ips if f.subnet_id == subnet_id and ip_int(f.ip_address) == number
+    )
+    return Conflict(
+        f"IP address {ip} already allocated in subnet {subnet_id}", type="IpAddressAlreadyAllocated"
+    )
+
+
+ADDRESSES: Pool[Port] = Pool("ipv4", holds=_v4_held, taken=_address_taken)  # IPv6 is sparse: BY_ADDRESS tells
+
+BY_PROJECT: Index[Port] = Index("project_id", lambda port: (port.project_id,))
+BY_NETWORK: Index[Port] = Index("network_id", lambda port: (port.network_id,))
+BY_SUBNET: Index[Port] = Index("subnet_id", lambda port: {fixed.subnet_id for fixed in port.fixed_ips})
+BY_ADDRESS: Index[Port] = Index("ip_address", lambda port: [fixed.ip_address for fixed in port.fixed_ips])
+BY_MAC: Index[Port] = Index("mac_address", lambda port: (port.mac_address,))
+BY_DEVICE: Index[Port] = Index("device_id", lambda port: (port.device_id,) if port.device_id else ())
+BY_HOST: Index[Port] = Index("host", lambda port: (port.host,) if port.host else ())
+BY_GROUP: Index[Port] = Index("security_groups", lambda port: port.security_groups)
+BY_GROUP_SET: Index[Port] = Index("group_set", lambda port: (port.group_set,) if port.group_set else ())
+
+
+def _network_in_use(network: Network) -> Conflict:
+    return Conflict(
+        f"Unable to complete operation on network {network.id}. "
+        "There are one or more ports still in use on the network.",
+        type="NetworkInUse",
+    )
+
+
+def _subnet_in_use(subnet: Subnet) -> Conflict:
+    return Conflict(
+        f"Unable to complete operation on subnet {subnet.id}: "
+        "One or more ports have an IP allocation from this subnet.",
+        type="SubnetInUse",
+    )
+
+
+def _group_in_use(group: SecurityGroup) -> Conflict:
+    return Conflict(f"Security Group {group.id} in use.", type="SecurityGroupInUse")
+
+
+PORT: Table[Port] = Table(
+    "port",
+    Port,
+    indexes=(
+        BY_PROJECT,
+        BY_NETWORK,
+        BY_SUBNET,
+        BY_ADDRESS,
+        BY_MAC,
+        BY_DEVICE,
+        BY_HOST,
+        BY_GROUP,
+        BY_GROUP_SET,
+    ),
+    references=(
+        Reference(
+            "network_id", NETWORK, lambda port: (port.network_id,), in_use=_network_in_use, by=BY_NETWORK
+        ),
+        Reference(
+            "fixed_ips",
+            SUBNET,
+            lambda port: {f.subnet_id for f in port.fixed_ips},
+            in_use=_subnet_in_use,
+            by=BY_SUBNET,
+        ),
+        Reference(
+            "security_groups",
+            SECURITY_GROUP,
+            lambda port: port.security_groups,
+            in_use=_group_in_use,
+            missing=lambda id: NotFound(f"Security group {id} does not exist", type="SecurityGroupNotFound"),
+            by=BY_GROUP,
+        ),
+    ),
+    pools=(ADDRESSES,),
+)
+
+
+class PortStatus(Stored, frozen=True, kw_only=True):
+    """What the port's host reported of it last. `id` is the port's."""
+
+    generation: int  # the binding that the report is about
+    is_realised: bool
+    reason: str = ""
+
+
+PORT_STATUS: Table[PortStatus] = Table(
+    "port_status",
+    PortStatus,
+    references=(Reference("port", PORT, lambda status: (status.id,)),),
+    observed=True,
+)

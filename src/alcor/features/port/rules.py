@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be done with ports, and what a host's report makes of their status."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from alcor.base.errors import Conflict, Forbidden, Invalid, NotFound
+from alcor.features.agent.rules import can_bind
+from alcor.features.network.model import NETWORK, Network
+from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free
+from alcor.features.port.model import (
+    BY_DEVICE,
+    BY_GROUP,
+    BY_GROUP_SET,
+    BY_HOST,
+    BY_MAC,
+    BY_NETWORK,
+    BY_PROJECT,
+    PORT,
+    PORT_STATUS,
+    FixedIp,
+    Port,
+    PortStatus,
+)
+from alcor.features.security_group.model import GROUP_SET
+from alcor.features.security_group.rules import default_group, group_set_of, visible_group
+from alcor.goal.declare import Report
+from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
+from alcor.store.reader import Reader, Txn
+
+TRUSTED_OWNER = (
+    "network:"  # of ports that the operator's own services plug: no default group, no port security
+)
+
+
+def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
+    """The port with MAC, addresses, groups and binding. Raises what of these is refused."""
+    network = _network_to_join(txn, ctx, new.network_id)
+    _check_owner_only(ctx, network, new)
+
+    mac = new.mac_address
+    if not mac:
+        mac = free_mac(txn, ctx, network.id)
+    elif not is_mac_free(txn, network.id, mac):
+        raise _mac_in_use(network.id, mac)
+    new = msgspec.structs.replace(new, mac_address=mac, **_security(txn, ctx, network, new))
+    wanted = new.fixed_ips if "fixed_ips" in ctx.given and new.fixed_ips is not None else None
+    new = msgspec.structs.replace(new, fixed_ips=allocate_addresses(txn, ctx, new, wanted))
+    return _bind(txn, new, new.host)
+
+
+def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
+    """The changed port; a change of host or vNIC type binds it anew."""
+    network = txn.get(NETWORK, old.network_id)
+    _check_owner_only(ctx, network, new)
+    if new.mac_address != old.mac_address:
+        _check_mac_change(txn, ctx, old, new)
+    if "fixed_ips" in ctx.given:
+        new = msgspec.structs.replace(new, fixed_ips=_changed_addresses(txn, ctx, old, new))
+    new = _with_groups(txn, ctx, old, new)
+    if (
+        new.host != old.host
+        or new.vnic_type != old.vnic_type
+        or (old.host and old.vif_type == "binding_failed")
+    ):
+        new = _bind(txn, new, new.host)
+    _drop_unused_set(txn, old, new)
+    return new
+
+
+def on_delete(txn: Txn, ctx: Context, old: Port) -> None:
+    """Gives back the number of its set of groups; addresses and MAC are free by themselves."""
+    _drop_unused_set(txn, old, None)
+
+
+def _network_to_join(txn: Txn, ctx: Context, id: str) -> Network:
+    network = txn.peek(NETWORK, id)
+    if network is None or not (ctx.is_admin or network.shared or network.project_id == ctx.project_id):
+        raise NotFound(f"Network {id} could not be found.", type="NetworkNotFound")
+    return network
+
+
+def _check_owner_only(ctx: Context, network: Network, port: Port) -> None:
+    """Neutron's default policy: on another project's network these are for its owner and for admins."""
+    if ctx.is_admin or network.project_id == ctx.project_id:
+        return
+    refused = ctx.given & {"mac_address", "port_security_enabled"}
+    if "fixed_ips" in ctx.given and any(fixed.ip_address for fixed in port.fixed_ips or ()):
+        refused |= {"fixed_ips:ip_address"}
+    if "device_owner" in ctx.given and port.device_owner.startswith(TRUSTED_OWNER):
+        refused |= {"device_owner"}
+    if refused:
+        raise Forbidden(
+            f"Only the owner of network {network.id} or an admin may give a port on it {', '.join(sorted(refused))}.",
+            type="PolicyNotAuthorized",
+        )
+
+
+def _mac_in_use(network_id: str, mac: str) -> Conflict:
+    return Conflict(
+        f"Unable to complete operation for network {network_id}. The mac address {mac} is in use.",
+        type="MacAddressInUse",
+    )
+
+
+def _check_mac_change(txn: Txn, ctx: Context, old: Port, new: Port) -> None:
+    if not ctx.is_admin:
+        raise Forbidden(
+            f"Only an admin may change the MAC address of port {old.id}.", type="PolicyNotAuthorized"
+        )
+    if old.is_bound:
+        raise Conflict(
+            f"Unable to complete operation on port {old.id}, port is already bound, port type: {old.vif_type},"
+            f" old_mac {old.mac_address}, new_mac {new.mac_address}.",
+            type="PortBound",
+        )
+    if not is_mac_free(txn, old.network_id, new.mac_address, but=old.id):
+        raise _mac_in_use(old.network_id, new.mac_address)
+
+
+def _security(txn: Txn, ctx: Context, network: Network, new: Port) -> dict[str, object]:
+    is_trusted = new.device_owner.startswith(TRUSTED_OWNER)
+    enabled = new.port_security_enabled
+    if "port_security_enabled" not in ctx.given:
+        enabled = network.port_security_enabled and not is_trusted
+    groups = new.security_groups or ()
+    if groups and not enabled:
+        raise _needs_port_security()
+    for group in groups:
+        visible_group(txn, ctx, group)
+    says_nothing = "security_groups" not in ctx.given or new.security_groups is None
+    if says_nothing and enabled and not is_trusted:
+        groups = (default_group(txn, ctx, new.project_id).id,)
+    return {
+        "port_security_enabled": enabled,
+        "security_groups": groups,
+        "group_set": group_set_of(txn, groups),
+    }
+
+
+def _needs_port_security() -> Invalid:
+    return Invalid(
+        "Port security must be enabled in order to have allowed address pairs and/or security groups on a port.",
+        type="PortSecurityAndIPRequiredForSecurityGroups",
+    )
+
+
+def _with_groups(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
+    groups = new.security_groups or ()
+    if not new.port_security_enabled and groups:
+        if "security_groups" in ctx.given:
+            raise _needs_port_security()
+        raise Conflict(
+            f"Port {old.id} has security groups. Remove them before port security is disabled.",
+            type="PortSecurityPortHasSecurityGroup",
+        )
+    if set(groups) == set(old.security_groups):
+        return msgspec.structs.replace(new, security_groups=groups)
+    for group in set(groups) - set(old.security_groups):
+        visible_group(txn, ctx, group)
+    return msgspec.structs.replace(new, security_groups=groups, group_set=group_set_of(txn, groups))
+
+
+def _drop_unused_set(txn: Txn, old: Port, new: Port | None) -> None:
+    """Removes the number of the old set of groups when this port was the last to have it."""
+    is_left = old.group_set and (new is None or new.group_set != old.group_set)
+    if is_left and txn.count(PORT, BY_GROUP_SET, old.group_set) == 1:
+        txn.delete(GROUP_SET, str(old.group_set))
+
+
+def _changed_addresses(txn: Txn, ctx: Context, old: Port, new: Port) -> tuple[FixedIp, ...]:
+    """The addresses asked for; an entry that names only a subnet keeps the address that the port already has there."""
+    spare = list(old.fixed_ips)
+    asked = []
+    for fixed in new.fixed_ips or ():
+        kept = [own for own in spare if own.subnet_id == fixed.subnet_id] if not fixed.ip_address else []
+        asked.append(kept[0] if kept else fixed)
+        if asked[-1] in spare:
+            spare.remove(asked[-1])
+    return allocate_addresses(txn, ctx, new, asked)
+
+
+def _bind(txn: Txn, port: Port, host: str) -> Port:
+    """The port bound to `host` in a new generation, so that no report about an earlier binding counts for it."""
+    if not host:
+        vif_type = "unbound"
+    else:
+        vif_type = "ovs" if port.vnic_type == "normal" and can_bind(txn, host) else "binding_failed"
+    return msgspec.structs.replace(port, host=host, vif_type=vif_type, generation=port.generation + 1)
+
+
+def on_reports(txn: Txn, host: str, reports: Sequence[Report]) -> None:
+    """Writes down what the port's own host says of its present binding; what anybody says of another is ignored."""
+    for report in reports:
+        port = txn.peek(PORT, report.key)
+        if port is None or port.host != host or port.generation != report.generation:
+            continue
+        seen = PortStatus(
+            id=port.id, generation=report.generation, is_realised=report.is_realised, reason=report.reason
+        )
+        known = txn.peek(PORT_STATUS, port.id)
+        if known is None:
+            txn.insert(PORT_STATUS, seen)
+        elif known != seen:
+            txn.update(PORT_STATUS, seen)
+
+
+def status(reader: Reader, port: Port) -> str:
+    """ACTIVE when the host of the present binding has realised the port; silence does not change it (design 2.6)."""
+    seen = reader.peek(PORT_STATUS, port.id)
+    is_active = (
+        port.is_bound
+        and port.admin_state_up
+        and seen is not None
+        and seen.generation == port.generation
+        and seen.is_realised
+    )
+    return "ACTIVE" if is_active else "DOWN"
+
+
+def _vif_details(reader: Reader, port: Port) -> dict[str, object]:
+    if not port.is_bound:
+        return {}
+    return {"port_filter": True, "connectivity": "l2", "bridge_name": "br-int", "bound_drivers": {"0": "ovs"}}
+
+
+REST = RestFeature(
+    name="port",
+    resources=(
+        Resource(
+            name="port",
+            plural="ports",
+            path="ports",
+            table=PORT,
+            aliases=("binding", "port-security"),
+            on_create=on_create,
+            on_update=on_update,
+            on_delete=on_delete,
+            computed=(
+                Computed("status", status, {"type": "string", "enum": ["ACTIVE", "DOWN"]}),
+                Computed(
+                    "binding:vif_details", _vif_details, {"type": "object"}, filter=False, seen_by="admin"
+                ),
+            ),
+            by_field={
+                "project_id": BY_PROJECT,
+                "network_id": BY_NETWORK,
+                "device_id": BY_DEVICE,
+                "host": BY_HOST,
+                "mac_address": BY_MAC,
+                "security_groups": BY_GROUP,
+            },
+            quota="port",
+            doc="An interface of a network.",
+        ),
+    ),
+    extensions=(
+        Extension(
+            "binding",
+            "Port Binding",
+            "Expose port bindings of a virtual port to external application",
+            "2014-02-03T10:00:00-00:00",
+        ),
+        Extension("port-security", "Port Security", "Provides port security", "2012-07-23T10:00:00-00:00"),
+    ),
+)

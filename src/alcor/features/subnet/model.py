@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a subnet is, and how its list-valued attributes are read."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from alcor.base.errors import NotFound
+from alcor.base.net import Cidr, Ip, ip_int, parse_cidr, parse_ip
+from alcor.features.network.model import NETWORK
+from alcor.resource.declare import Api, Standard
+from alcor.store.declare import Index, Reference, Table
+
+Ipv6Mode = Literal["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]
+NAMESERVERS_MAX, ROUTES_MAX = 5, 20
+
+
+class Range(msgspec.Struct, frozen=True, gc=False):
+    """An allocation pool: addresses from `start` to `end`, both included."""
+
+    start: Ip
+    end: Ip
+
+
+class HostRoute(msgspec.Struct, frozen=True, gc=False):
+    """A route that DHCP tells the subnet's hosts."""
+
+    destination: Cidr
+    nexthop: Ip
+
+
+def _entries(value: object, keys: tuple[str, str], noun: str) -> list[tuple[str, str]]:
+    if not isinstance(value, list):
+        raise ValueError(f"Invalid data format for {noun}: '{value}'")
+    for entry in value:
+        if (
+            not isinstance(entry, dict)
+            or set(entry) != set(keys)
+            or not all(isinstance(entry[key], str) for key in keys)
+        ):
+            raise ValueError(f"Invalid data format for {noun}: '{entry}'")
+    return [(entry[keys[0]], entry[keys[1]]) for entry in value]
+
+
+def parse_pools(value: object) -> tuple[Range, ...] | None:
+    """Allocation pools as given. Raises ValueError."""
+    if value is None:
+        return None
+    pairs = _entries(value, ("start", "end"), "IP pool")
+    return tuple(Range(parse_ip(start), parse_ip(end)) for start, end in pairs)
+
+
+def parse_routes(value: object) -> tuple[HostRoute, ...]:
+    """Host routes as given, no destination twice. Raises ValueError."""
+    pairs = _entries(value, ("destination", "nexthop"), "hostroute") if value is not None else []
+    routes = tuple(HostRoute(parse_cidr(destination), parse_ip(nexthop)) for destination, nexthop in pairs)
+    if len(set(routes)) != len(routes):
+        raise ValueError(f"Duplicate hostroute '{value}'")
+    if len(routes) > ROUTES_MAX:
+        raise ValueError(f"Exceeded maximum amount of host routes: {ROUTES_MAX}")
+    return routes
+
+
+def parse_nameservers(value: object) -> tuple[Ip, ...]:
+    """DNS servers as given, none twice. Raises ValueError."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(server, str) for server in value):
+        raise ValueError(f"Invalid data format for nameserver: '{value}'")
+    servers = tuple(parse_ip(server) for server in value)
+    if len(set(servers)) != len(servers):
+        raise ValueError(f"Duplicate nameserver '{value}'")
+    if len(servers) > NAMESERVERS_MAX:
+        raise ValueError(f"Exceeded maximum amount of nameservers: {NAMESERVERS_MAX}")
+    return servers
+
+
+def _strict_cidr(value: object) -> Cidr:
+    if not isinstance(value, str):
+        raise ValueError(f"'{value}' is not a valid IP subnet")
+    cidr = parse_cidr(value)
+    if parse_ip(value.split("/")[0]) != cidr.split("/")[0]:
+        raise ValueError(f"'{value}' isn't a recognized IP subnet cidr, '{cidr}' is recommended")
+    return cidr
+
+
+def _gateway(value: object) -> Ip | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"'{value}' is not a valid IP address.")
+    return parse_ip(value)
+
+
+class Subnet(Standard, frozen=True, kw_only=True):
+    """A range of addresses of a network.
+
+    `enable_dhcp`, `dns_nameservers`, `host_routes` and the IPv6 RA mode are kept and answered; they take effect on
+    packets with DHCP and routers.
+    """
+
+    network_id: Annotated[str, Api(required=True)]
+    ip_version: Annotated[int, Api(required=True, choices=(4, 6))]
+    cidr: Annotated[Cidr, Api(required=True, parse=_strict_cidr)]
+    name: Annotated[str, Api(put=True, max_length=255)] = ""
+    gateway_ip: Annotated[Ip | None, Api(put=True, parse=_gateway, nullable=True)] = None
+    allocation_pools: Annotated[tuple[Range, ...], Api(put=True, parse=parse_pools, sort=False)] = ()
+    enable_dhcp: Annotated[bool, Api(put=True)] = True
+    dns_nameservers: Annotated[
+        tuple[Ip, ...], Api(put=True, parse=parse_nameservers, nullable=True, sort=False)
+    ] = ()
+    host_routes: Annotated[
+        tuple[HostRoute, ...], Api(put=True, parse=parse_routes, nullable=True, sort=False)
+    ] = ()
+    ipv6_ra_mode: Annotated[Ipv6Mode | None, Api()] = None
+    ipv6_address_mode: Annotated[Ipv6Mode | None, Api()] = None
+
+    @property
+    def is_auto_address(self) -> bool:
+        """Whether each port of the network gets an address made from its MAC (RFC 4862)."""
+        modes = (self.ipv6_ra_mode, self.ipv6_address_mode)
+        return self.ip_version == 6 and ("slaac" in modes or "dhcpv6-stateless" in modes)
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The allocation pools as numbers, both ends included."""
+        return [(ip_int(pool.start), ip_int(pool.end)) for pool in self.allocation_pools]
+
+
+BY_NETWORK: Index[Subnet] = Index("network_id", lambda subnet: (subnet.network_id,))
+BY_PROJECT: Index[Subnet] = Index("project_id", lambda subnet: (subnet.project_id,))
+
+SUBNET: Table[Subnet] = Table(
+    "subnet",
+    Subnet,
+    indexes=(BY_NETWORK, BY_PROJECT),
+    references=(
+        Reference(
+            "network_id",
+            NETWORK,
+            lambda subnet: (subnet.network_id,),
+            missing=lambda id: NotFound(f"Network {id} could not be found.", type="NetworkNotFound"),
+            by=BY_NETWORK,
+        ),
+    ),
+)

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be done with subnets."""
+
+import itertools
+
+import msgspec
+
+from alcor.base.errors import Conflict, Invalid, NotFound
+from alcor.base.net import Cidr, Ip, cidr_bounds, ip_int, ip_of, ip_version, prefix_length
+from alcor.features.network.model import NETWORK, Network
+from alcor.features.subnet.model import BY_NETWORK, BY_PROJECT, SUBNET, Range, Subnet
+from alcor.resource.declare import Computed, Context, Extends, Resource, RestFeature
+from alcor.store.reader import Reader, Txn
+
+
+def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
+    """The subnet with gateway and allocation pools. Raises Invalid or Conflict for ranges that do not fit."""
+    _network_to_extend(txn, ctx, new.network_id)
+    _check_version(new)
+    _check_modes(new)
+    _check_overlap(txn, new)
+
+    if "gateway_ip" not in ctx.given:
+        new = msgspec.structs.replace(new, gateway_ip=_default_gateway(new))
+    if not new.allocation_pools:
+        new = msgspec.structs.replace(new, allocation_pools=_default_pools(new.cidr, new.gateway_ip))
+    _check_addresses(new)
+    _check_pools(new)
+    return new
+
+
+def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
+    """The changed subnet, checked as a new one is."""
+    _check_addresses(new)
+    _check_pools(new)
+    return new
+
+
+def on_delete(txn: Txn, ctx: Context, old: Subnet) -> None:
+    """Nothing to add: ports that hold an address of the subnet refuse through their reference."""
+
+
+def _network_to_extend(txn: Txn, ctx: Context, id: str) -> Network:
+    network = txn.peek(NETWORK, id)
+    if network is None or not (ctx.is_admin or network.project_id == ctx.project_id):
+        raise NotFound(f"Network {id} could not be found.", type="NetworkNotFound")
+    return network
+
+
+def _check_version(subnet: Subnet) -> None:
+    if ip_version(subnet.cidr) != subnet.ip_version:
+        raise Invalid(
+            f"Invalid input for operation: cidr '{subnet.cidr}' does not match the ip_version '{subnet.ip_version}'.",
+            type="InvalidInput",
+        )
+    addresses = [*subnet.dns_nameservers, *(route.nexthop for route in subnet.host_routes)]
+    addresses += [end for pool in subnet.allocation_pools for end in (pool.start, pool.end)]
+    if subnet.gateway_ip:
+        addresses.append(subnet.gateway_ip)
+    for address in addresses:
+        # A name server may be of the other version only through a route that DHCP cannot tell: Neutron refuses it too.
+        if ip_version(address) != subnet.ip_version:
+            raise Invalid(
+                f"Invalid input for operation: '{address}' does not match the ip_version '{subnet.ip_version}'.",
+                type="InvalidInput",
+            )
+    width = prefix_length(subnet.cidr)
+    if width == 0:
+        raise Invalid(
+            f"Invalid input for operation: 0 is not allowed as CIDR prefix length in '{subnet.cidr}'.",
+            type="InvalidInput",
+        )
+
+
+def _check_modes(subnet: Subnet) -> None:
+    ra_mode, address_mode = subnet.ipv6_ra_mode, subnet.ipv6_address_mode
+    if subnet.ip_version == 4 and (ra_mode or address_mode):
+        raise Invalid(
+            "Invalid input for operation: ipv6_ra_mode and ipv6_address_mode are not valid when ip_version is 4.",
+            type="InvalidInput",
+        )
+    if ra_mode and address_mode and ra_mode != address_mode:
+        raise Invalid(
+            f"Invalid input for operation: ipv6_ra_mode set to '{ra_mode}' with ipv6_address_mode set to"
+            f" '{address_mode}' is not valid. If both attributes are set, they must be the same value.",
+            type="InvalidInput",
+        )
+    if (ra_mode or address_mode) and not subnet.enable_dhcp:
+        raise Invalid(
+            "Invalid input for operation: ipv6_ra_mode or ipv6_address_mode cannot be set"
+            " when enable_dhcp is set to False.",
+            type="InvalidInput",
+        )
+    if subnet.is_auto_address and prefix_length(subnet.cidr) != 64:
+        raise Invalid(
+            f"Invalid CIDR {subnet.cidr} for IPv6 address mode. OpenStack uses the EUI-64 address format, which"
+            " requires the prefix to be /64.",
+            type="InvalidInput",
+        )
+
+
+def _check_overlap(txn: Txn, new: Subnet) -> None:
+    first, last = cidr_bounds(new.cidr)
+    for other in txn.find(SUBNET, BY_NETWORK, new.network_id):
+        if other.ip_version != new.ip_version:
+            continue
+        other_first, other_last = cidr_bounds(other.cidr)
+        if first <= other_last and other_first <= last:
+            raise Invalid(
+                f"Invalid input for operation: Requested subnet with cidr: {new.cidr} for network: {new.network_id}"
+                f" overlaps with another subnet (ID: {other.id}, CIDR: {other.cidr}).",
+                type="InvalidInput",
+            )
+
+
+def _usable(cidr: Cidr) -> tuple[int, int]:
+    """The first and last address that a host may have.
+
+    Without IPv4's network and broadcast addresses (RFC 3021 spares /31 and /32), and without IPv6's subnet-router
+    anycast address (RFC 4291, 2.6.1; RFC 6164 spares /127 and /128).
+    """
+    first, last = cidr_bounds(cidr)
+    if last - first < 2:
+        return first, last
+    return (first + 1, last - 1) if ip_version(cidr) == 4 else (first + 1, last)
+
+
+def _default_gateway(subnet: Subnet) -> Ip:
+    return ip_of(_usable(subnet.cidr)[0], subnet.ip_version)
+
+
+def _default_pools(cidr: Cidr, gateway_ip: Ip | None) -> tuple[Range, ...]:
+    first, last = _usable(cidr)
+    version = ip_version(cidr)
+    pieces = [(first, last)]
+    if gateway_ip and first <= ip_int(gateway_ip) <= last:
+        gateway = ip_int(gateway_ip)
+        pieces = [(first, gateway - 1), (gateway + 1, last)]
+    return tuple(Range(ip_of(start, version), ip_of(end, version)) for start, end in pieces if start <= end)
+
+
+def _check_addresses(subnet: Subnet) -> None:
+    for address in (*subnet.dns_nameservers, *(route.nexthop for route in subnet.host_routes)):
+        if ip_version(address) != subnet.ip_version:
+            raise Invalid(
+                f"Invalid input for operation: '{address}' does not match the ip_version '{subnet.ip_version}'.",
+                type="InvalidInput",
+            )
+    gateway = subnet.gateway_ip
+    if gateway is None:
+        return
+    first, last = _usable(subnet.cidr)
+    is_link_local = subnet.ip_version == 6 and gateway.startswith("fe80:")
+    if ip_version(gateway) != subnet.ip_version or not (first <= ip_int(gateway) <= last or is_link_local):
+        raise Invalid(
+            f"Invalid input for operation: Gateway IP {gateway} is not valid on the subnet {subnet.cidr}.",
+            type="InvalidInput",
+        )
+
+
+def _gateway_in_pool(subnet: Subnet) -> Conflict:
+    pool = next(pool for pool in subnet.allocation_pools if _in_pools(subnet.gateway_ip, (pool,)))
+    return Conflict(
+        f"Gateway ip {subnet.gateway_ip} conflicts with allocation pool {pool.start}-{pool.end}.",
+        type="GatewayConflictWithAllocationPools",
+    )
+
+
+def _in_pools(ip: Ip | None, pools: tuple[Range, ...]) -> bool:
+    return ip is not None and any(ip_int(pool.start) <= ip_int(ip) <= ip_int(pool.end) for pool in pools)
+
+
+def _check_pools(subnet: Subnet) -> None:
+    first, last = _usable(subnet.cidr)
+    for pool in subnet.allocation_pools:
+        if ip_version(pool.start) != ip_version(pool.end) or ip_int(pool.start) > ip_int(pool.end):
+            raise Invalid(
+                f"The allocation pool {pool.start}-{pool.end} is not valid.", type="InvalidAllocationPool"
+            )
+        if (
+            ip_version(pool.start) != subnet.ip_version
+            or ip_int(pool.start) < first
+            or ip_int(pool.end) > last
+        ):
+            raise Invalid(
+                f"The allocation pool {pool.start}-{pool.end} spans beyond the subnet cidr {subnet.cidr}.",
+                type="OutOfBoundsAllocationPool",
+            )
+    ordered = sorted(subnet.allocation_pools, key=lambda pool: ip_int(pool.start))
+    for lower, upper in itertools.pairwise(ordered):
+        if ip_int(upper.start) <= ip_int(lower.end):
+            raise Conflict(
+                f"Found overlapping allocation pools: {lower.start}-{lower.end}, {upper.start}-{upper.end}"
+                f" for subnet {subnet.cidr}.",
+                type="OverlappingAllocationPools",
+            )
+    if _in_pools(subnet.gateway_ip, subnet.allocation_pools):
+        raise _gateway_in_pool(subnet)
+
+
+def _is_shared(reader: Reader, subnet: Subnet) -> bool:
+    network = reader.peek(NETWORK, subnet.network_id)
+    return network is not None and network.shared
+
+
+def subnets_of(reader: Reader, network: Network) -> list[str]:
+    """The ids of the network's subnets."""
+    return [subnet.id for subnet in reader.find(SUBNET, BY_NETWORK, network.id)]
+
+
+REST = RestFeature(
+    name="subnet",
+    resources=(
+        Resource(
+            name="subnet",
+            plural="subnets",
+            path="subnets",
+            table=SUBNET,
+            on_create=on_create,
+            on_update=on_update,
+            on_delete=on_delete,
+            by_field={"network_id": BY_NETWORK, "project_id": BY_PROJECT},
+            is_shared=_is_shared,
+            quota="subnet",
+            doc="A range of addresses of a network.",
+        ),
+    ),
+    extends=(
+        Extends(
+            "network",
+            (
+                Computed(
+                    "subnets", subnets_of, {"type": "array", "items": {"type": "string", "format": "uuid"}}
+                ),
+            ),
+        ),
+    ),
+)
