@@ -71,7 +71,7 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         _GENERATED.format(source="src/alcor/base/metrics.py"),
-        "`GET /metrics` on the REST port answers these in Prometheus's text format, beside those of the process itself.",
+        "`GET /metrics` on the REST port answers these in Prometheus's text format, and those of the process itself.",
         "",
         "| metric | kind | labels | meaning |",
         "|---|---|---|---|",

@@ -18,7 +18,7 @@ _MAC = re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}")
 def parse_mac(text: str) -> Mac:
     """The canonical MAC. Raises ValueError if `text` is none, or is not a unicast address."""
     lower = text.lower()
-    if not _MAC.fullmatch(lower):
+    if not _MAC.fullmatch(lower) or int(lower[1], 16) & 1 or not lower.strip("0:-"):  # a group's, or nobody's
         raise ValueError(f"'{text}' is not a valid MAC address.")
     return Mac(lower.replace("-", ":"))
 
@@ -32,7 +32,7 @@ def parse_ip(text: str) -> Ip:
 
 
 def parse_cidr(text: str) -> Cidr:
-    """The canonical network of `text`, host bits cleared. Raises ValueError if `text` is none or has no prefix length."""
+    """The canonical network of `text`, host bits cleared. Raises ValueError if it is none or has no prefix length."""
     if "/" not in text:
         raise ValueError(f"'{text}' is not a valid CIDR: it has no prefix length.")
     try:
