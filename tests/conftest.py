@@ -19,10 +19,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leaves out the tests that need a real switch where there is none; in CI that is a failure."""
     if not _WHY_NO_SWITCH:
         return
-    _left_out[:] = [item for item in items if item.get_closest_marker("ovs")]
+    _left_out[:] = [test for test in items if test.get_closest_marker("ovs")]
     if _left_out and os.environ.get("CI") == "true":
         pytest.exit(f"The tests with real switches cannot run: {_WHY_NO_SWITCH}.", returncode=1)
-    items[:] = [item for item in items if item not in _left_out]
+    items[:] = [test for test in items if test not in _left_out]
     config.hook.pytest_deselected(items=_left_out)
 
 
