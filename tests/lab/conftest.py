@@ -4,9 +4,9 @@
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-from tests.lab.pair import Pair, spec
 
 from alcor.lab import Underlay
+from tests.lab.pair import Pair, spec
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,10 +2,10 @@
 """Hosts with real switches: what they have before an agent runs, and what a restart takes away."""
 
 import pytest
-from tests.lab.pair import Pair, spec
 
 from alcor.lab import Host, LabFailure, Underlay
 from alcor.lab.namespace import Namespace
+from tests.lab.pair import Pair, spec
 
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 

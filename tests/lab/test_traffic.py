@@ -4,6 +4,7 @@
 import asyncio
 
 import pytest
+
 from tests.lab.pair import Pair
 
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]

@@ -15,7 +15,7 @@ from alcor.lab import LabFailure, Underlay
 from alcor.lab.underlay import sweep_leftovers
 
 LAB = """
-import asyncio
+import asyncio, signal
 from alcor.lab import Underlay
 
 async def stay():
@@ -25,6 +25,7 @@ async def stay():
         print(underlay.prefix, *(child.pid for child in [*host.switch_processes, *host.children]), flush=True)
         await asyncio.sleep(1000)
 
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # A coverage run has put its own there.
 asyncio.run(stay())
 """
 

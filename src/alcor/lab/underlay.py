@@ -17,7 +17,6 @@ import threading
 from ipaddress import IPv4Network
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
 
 from alcor.base.net import Ip
 from alcor.lab.errors import LabFailure
@@ -55,15 +54,13 @@ class Underlay:
             tunnels=tunnels,
         )
         self.hosts: list[Host] = []
-        self._on_sigterm: Any = None  # what SIGTERM did before, as `signal.signal` tells it
         self.children: list[Child] = []  # started outside of any host, stopped first
 
     async def __aenter__(self) -> "Underlay":
         refuse_without_means()
         sweep_leftovers()
         atexit.register(self._tear_down)
-        if threading.current_thread() is threading.main_thread():
-            self._on_sigterm = signal.signal(signal.SIGTERM, _exit)
+        _exit_on_sigterm()
         try:
             await self._build()
         except BaseException:
@@ -113,9 +110,6 @@ class Underlay:
         stop_all([child for host in self.hosts for child in host.children], signal.SIGTERM)
         stop_all([child for host in self.hosts for child in host.switch_processes], signal.SIGKILL)
         _remove(self.prefix)
-        if self._on_sigterm is not None:
-            signal.signal(signal.SIGTERM, self._on_sigterm)
-            self._on_sigterm = None
 
 
 def refuse_without_means() -> None:
@@ -146,6 +140,13 @@ def _remove(prefix: str) -> None:
     # A namespace that somebody else removed first is as gone as one removed here.
     subprocess.run(("ip", "-force", "-batch", "-"), input=lines, text=True, capture_output=True, check=False)
     shutil.rmtree(ROOT / prefix, ignore_errors=True)
+
+
+def _exit_on_sigterm() -> None:
+    """Make SIGTERM unwind the stack, so that `async with` ends in order; unless somebody handles it already."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit)
 
 
 def _exit(number: int, _: FrameType | None) -> None:
