@@ -24,6 +24,7 @@ def draw(console: Console, outcome: Outcome, given: Sequence[Given]) -> None:
     console.print(hosts(outcome, given))
     console.print(pings(outcome, marks))
     console.print(talks(outcome, marks))
+    console.print(change(outcome))
     console.print(verdict(outcome, marks))
 
 
@@ -58,7 +59,11 @@ def hosts(outcome: Outcome, given: Sequence[Given]) -> RenderableType:
 
 def pings(outcome: Outcome, marks: Marks) -> RenderableType:
     """The matrix of pings: a row pings the columns, over IPv4 and IPv6."""
-    table = Table(title="Who pings whom (IPv4 and IPv6)", title_justify="left", padding=(0, 1))
+    is_right = all(seen.is_right for seen in outcome.pings.values())
+    caption = None if is_right else "! = not as expected; two marks: IPv4 and IPv6 differ"
+    table = Table(
+        title="Who pings whom (IPv4 and IPv6)", caption=caption, title_justify="left", padding=(0, 1)
+    )
     table.add_column("from \\ to")
     for target in VMS:
         table.add_column(Text(target.name, style=STYLES[target.network]), justify="center")
@@ -81,6 +86,15 @@ def talks(outcome: Outcome, marks: Marks) -> RenderableType:
         on = f"{talk.protocol} {talk.port}"
         table.add_row(talk.source, talk.target, on, marks.of(seen), f"{may}: {talk.why}")
     return table
+
+
+def change(outcome: Outcome) -> RenderableType:
+    """How soon packets felt a change of groups."""
+    left, back = (
+        "never" if felt_ms is None else f"after {felt_ms:.0f} ms"
+        for felt_ms in (outcome.left_ms, outcome.back_ms)
+    )
+    return Text(f"web-1 left group web: db was silent to it {left}; it came back: db answered {back}")
 
 
 def verdict(outcome: Outcome, marks: Marks) -> RenderableType:

@@ -10,6 +10,7 @@ from alcor.cli.demo.stage import Machine, Stage
 from alcor.lab.rest import Body
 
 ETHERTYPES = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
+CHANGE_S_MAX = 3.0  # how long a change may take until packets feel it
 SILENCE_S = 1.0  # how long an answer is waited for before silence is believed
 
 
@@ -48,12 +49,15 @@ class Outcome:
     actors: dict[str, Actor] = field(default_factory=dict)
     pings: dict[tuple[str, str], Seen] = field(default_factory=dict)
     talks: dict[Talk, Seen] = field(default_factory=dict)
+    left_ms: float | None = None  # from leaving a group until its members' peer was silent
+    back_ms: float | None = None  # from joining it again until it answered
 
     @property
     def tried(self) -> list[Seen]:
         """Everything that could be right or wrong; a port that never became ACTIVE is wrong."""
         ports = [Seen(True, (actor.active_ms,)) for actor in self.actors.values()]
-        return [*ports, *self.pings.values(), *self.talks.values()]
+        change = Seen(True, (self.left_ms, self.back_ms))
+        return [*ports, *self.pings.values(), *self.talks.values(), change]
 
 
 async def make_networks(stage: Stage) -> dict[str, str]:
@@ -140,3 +144,21 @@ async def try_talks(actors: dict[str, Actor]) -> dict[Talk, Seen]:
         return Seen(plan.is_expected, tuple(await asyncio.gather(*answers)))
 
     return dict(zip(TALKS, await asyncio.gather(*map(talk, TALKS)), strict=True))
+
+
+async def try_leaving(
+    stage: Stage, actors: dict[str, Actor], groups: dict[str, str]
+) -> tuple[float | None, float | None]:
+    """`web-1` leaves the group that `db` lets in, and joins it again: milliseconds until its pings felt each."""
+    member, peer = actors["web-1"], actors["db"]
+
+    async def felt_ms(group: str, is_reached: bool) -> float | None:
+        start = time.monotonic()
+        await stage.rest.update("port", member.port["id"], {"security_groups": [groups[group]]})
+        while (now := time.monotonic()) < start + CHANGE_S_MAX:
+            answer_ms = await member.machine.ping(peer.ips[0], timeout_s=0.1)
+            if (answer_ms is not None) == is_reached:
+                return ((now if answer_ms is None else time.monotonic()) - start) * 1000
+        return None
+
+    return await felt_ms("default", is_reached=False), await felt_ms("web", is_reached=True)

@@ -54,6 +54,8 @@ async def _act(console: Console, stage: Stage) -> play.Outcome:
         outcome.pings = await play.try_pings(outcome.actors)
     with _step(console, "Some talk TCP and UDP"):
         outcome.talks = await play.try_talks(outcome.actors)
+    with _step(console, "One leaves its group, and joins it again"):
+        outcome.left_ms, outcome.back_ms = await play.try_leaving(stage, outcome.actors, groups)
     drawing.draw(console, outcome, await stage.given())
     return outcome
 
