@@ -27,7 +27,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
 
 
 T = TypeVar("T", bound=Stored)
-T_co = TypeVar("T_co", bound=Stored, covariant=True)
+T_contra = TypeVar("T_contra", bound=Stored, contravariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,9 @@ class Reference(Generic[T]):
     """`keys(obj)` are ids in `target`: each must exist when written, and may not be deleted while referenced.
 
     The store keeps the reverse index itself; `by` may name an existing index whose keys are those ids.
-    `missing(id)` is raised for an absent target (default: the target table's own NotFound), `in_use(target object)` on deletion;
-    without `in_use` the objects that refer to it are deleted with it (cascade), refusals of their own references included.
+    `missing(id)` is raised for an absent target (default: the target table's own NotFound), `in_use(target object)` on
+    deletion; without `in_use` the objects that refer to it are deleted with it (cascade), refusals of their own
+    references included.
     """
 
     name: str
@@ -91,10 +92,10 @@ class Table(Generic[T]):
         return NotFound(f"{noun} {id} could not be found.", type=f"{noun}NotFound")
 
 
-class Veto(Protocol[T]):
+class Veto(Protocol[T_contra]):
     """A guard's check: raises a Refusal, or returns. `old` is None on insert, `new` on delete."""
 
-    def __call__(self, reader: Reader, old: T | None, new: T | None) -> None: ...
+    def __call__(self, reader: Reader, old: T_contra | None, new: T_contra | None) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ class Reader(Protocol):
 
 
 class Txn(Reader, Protocol):
-    """A request's view of the state inside a turn: everything read is exact, everything written is seen by later reads."""
+    """A request's view of the state inside a turn: what is read is exact, what is written is seen by later reads."""
 
     def insert(self, table: Table[T], new: T) -> None:
         """Adds an object. Raises what unique indexes, pools, references and guards refuse."""

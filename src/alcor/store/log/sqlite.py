@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded log: one SQLite file in WAL mode, durable at every commit, shared by the processes of one machine.
+
+The pen is SQLite's own write lock, so any program may write the file, and none can do so at the same time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar, cast
+
+import apsw
+
+from alcor.store.declare import Position
+from alcor.store.log.contract import HeadMoved, LogFault, OutcomeUnknown, PenHeld, Record, Reset, Turn
+from alcor.store.log.sqlite_file import Connector, Opened, pen_holder, reason
+from alcor.store.tables import Row
+
+R = TypeVar("R")
+
+_POLL_S = 0.0005  # between attempts to take SQLite's lock
+_LINE_S = 0.1  # a process at the head of the line that does not move is passed after this
+_LOAD_ROWS = 5000  # in one slice of a load
+_BATCHES = (256, 32, 4, 1)  # rows of one statement: each step lets the interpreter go only once
+
+
+class SqliteLog:
+    """Fulfils `store.log.contract.Log`. Writes on one thread of its own and reads on another."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._pen = Connector(self._path)
+        self._eyes = Connector(self._path)
+        self._pen_thread = ThreadPoolExecutor(1, "log-pen")
+        self._eyes_thread = ThreadPoolExecutor(1, "log-eyes")
+
+    async def open(self) -> None:
+        """Opens the file, or creates it with its folder. Raises LogFault."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LogFault(f"The folder {self._path.parent} cannot be made: {error.strerror}.") from error
+        await self._read(lambda _: None)
+
+    async def close(self) -> None:
+        """Lets go of the pen and the file."""
+        for thread, connector in ((self._pen_thread, self._pen), (self._eyes_thread, self._eyes)):
+            try:
+                await asyncio.get_running_loop().run_in_executor(thread, connector.close)
+            except RuntimeError:
+                continue  # closed before
+            thread.shutdown()
+
+    async def load(self, take: Callable[[Sequence[Row]], None]) -> Position:
+        """Gives all current objects to `take`, as they were in one moment; answers that moment's position."""
+        loop = asyncio.get_running_loop()
+        opened = await self._on(self._eyes_thread, self._eyes.another)
+        try:
+            position, rows = await self._on(self._eyes_thread, lambda: _begin_load(opened))
+            while some := await self._on(self._eyes_thread, lambda: list(islice(rows, _LOAD_ROWS))):
+                take(cast("list[Row]", some))
+        finally:
+            await loop.run_in_executor(self._eyes_thread, opened.close)
+        return position
+
+    async def head(self) -> Position:
+        """The position of the last committed turn. Raises LogFault."""
+        return await self._read(_head)
+
+    async def follow(self, after: Position, limit: int) -> Sequence[Turn] | Reset:
+        """The next whole turns after a position, or Reset. Raises LogFault."""
+        return await self._read(lambda connection: _follow(connection, after, limit))
+
+    async def take_pen(self, wait_s: float) -> Position:
+        """Takes SQLite's write lock; answers the head. Raises PenHeld, LogFault."""
+        return await self._write(lambda: self._take_pen(wait_s))
+
+    async def append(self, expected: Position, turn: Turn) -> None:
+        """Commits a turn on top of `expected`. Raises HeadMoved, LogFault, OutcomeUnknown."""
+        await self._write(lambda: self._append(expected, turn))
+
+    async def drop_pen(self) -> None:
+        """Ends a turn that wrote nothing."""
+        await self._write(self._roll_back)
+
+    async def find_turn(self, turn_id: str, after: Position) -> Position | None:
+        """Where a turn is in the log after `after`, or None. Raises LogFault."""
+        return await self._write(lambda: _find_turn(self._pen.get(), turn_id, after))
+
+    async def trim(self, before_s: float, limit: int) -> int:
+        """Forgets the oldest history. Raises PenHeld, LogFault."""
+        return await self._write(lambda: self._trim(before_s, limit))
+
+    async def _read(self, look: Callable[[apsw.Connection], R]) -> R:
+        return await self._on(self._eyes_thread, lambda: look(self._eyes.get()))
+
+    async def _write(self, work: Callable[[], R]) -> R:
+        return await self._on(self._pen_thread, work)
+
+    async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], R]) -> R:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, work)
+        except apsw.Error as error:
+            raise LogFault(reason(self._path, error)) from error
+
+    def _take_pen(self, wait_s: float) -> Position:
+        self._roll_back()
+        deadline = time.monotonic() + wait_s
+        with self._pen.line.head(min(wait_s, _LINE_S)):
+            while not self._begin():
+                if time.monotonic() >= deadline:
+                    raise PenHeld(self._who_holds(wait_s))
+                time.sleep(_POLL_S)
+        return _head(self._pen.get())
+
+    def _begin(self) -> bool:
+        try:
+            self._pen.get().execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            return False
+        if not self._pen.is_current():  # replaced between the look and the lock
+            self._roll_back()
+            return False
+        return True
+
+    def _who_holds(self, wait_s: float) -> str:
+        pid = pen_holder(self._path)
+        who = "Another process" if pid is None else f"Process {pid}"
+        return f"{who} has held the log {self._path} for more than {wait_s:g} s: resume it (kill -CONT) or end it."
+
+    def _roll_back(self) -> None:
+        connection = self._pen.get()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def _append(self, expected: Position, turn: Turn) -> None:
+        connection = self._pen.get()
+        if not connection.in_transaction:
+            self._take_pen(_LINE_S)
+            connection = self._pen.get()
+        try:
+            _insert_turn(connection, expected, turn)
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            connection.execute("COMMIT")
+        except (apsw.FullError, apsw.ReadOnlyError, apsw.BusyError):
+            self._roll_back()  # SQLite writes the mark that makes a commit last of all: there is none
+            raise
+        except apsw.Error as error:
+            self._pen.drop()
+            raise OutcomeUnknown(reason(self._path, error)) from error
+        if not self._pen.is_current():
+            raise OutcomeUnknown(f"The log {self._path} was replaced during a commit.")
+
+    def _trim(self, before_s: float, limit: int) -> int:
+        self._take_pen(_LINE_S)
+        connection = self._pen.get()
+        horizon = None
+        query = "SELECT revision, turn, time FROM history WHERE revision < ? ORDER BY revision LIMIT ?"
+        for revision, turn, time_s in connection.execute(query, (_head(connection).revision, limit)):
+            if time_s >= before_s:
+                break
+            horizon = revision, turn
+        removed = 0
+        if horizon is not None:
+            connection.execute("DELETE FROM history WHERE revision <= ?", horizon[:1])
+            removed = connection.changes()
+            connection.execute("UPDATE meta SET horizon = ?, horizon_turn = ?", horizon)
+        connection.execute("COMMIT")
+        return removed
+
+
+def _head(connection: apsw.Connection) -> Position:
+    revision, turn = next(connection.execute("SELECT revision, turn FROM meta"))
+    return Position(revision, turn.hex())
+
+
+def _begin_load(opened: Opened) -> tuple[Position, apsw.Cursor]:
+    opened.connection.execute("BEGIN")
+    return _head(opened.connection), opened.connection.execute(
+        "SELECT kind, id, value FROM objects ORDER BY kind, id"
+    )
+
+
+def _follow(connection: apsw.Connection, after: Position, limit: int) -> Sequence[Turn] | Reset:
+    connection.execute("BEGIN")
+    try:
+        head = _head(connection)
+        if head == after:
+            return []
+        return _turns(connection, after, limit) if _has(connection, after) else Reset(head)
+    finally:
+        connection.execute("COMMIT")
+
+
+def _has(connection: apsw.Connection, position: Position) -> bool:
+    horizon, turn = next(connection.execute("SELECT horizon, horizon_turn FROM meta"))
+    if position.revision == horizon:
+        return bool(turn.hex() == position.turn)
+    found = connection.execute("SELECT turn FROM history WHERE revision = ?", (position.revision,)).get
+    return found is not None and found.hex() == position.turn
+
+
+def _turns(connection: apsw.Connection, after: Position, limit: int) -> list[Turn]:
+    turns: list[Turn] = []
+    seen = 0
+    records: list[Record] = []
+    current = (b"", 0, 0.0)  # turn, last revision, time
+    query = (
+        "SELECT revision, turn, time, kind, id, old, new FROM history WHERE revision > ? ORDER BY revision"
+    )
+    rows = connection.execute(query, (after.revision,))
+    for revision, turn, time_s, *record in rows:
+        if turn != current[0] and records:
+            turns.append(Turn(Position(current[1], current[0].hex()), current[2], records))
+            seen += len(records)
+            records = []
+            if seen >= limit:
+                break
+        records.append(Record(*record))
+        current = (turn, revision, time_s)
+    if records and seen < limit:
+        turns.append(Turn(Position(current[1], current[0].hex()), current[2], records))
+    rows.close(True)
+    return turns
+
+
+def _find_turn(connection: apsw.Connection, turn_id: str, after: Position) -> Position | None:
+    query = "SELECT max(revision) FROM history WHERE revision > ? AND turn = ?"
+    revision = connection.execute(query, (after.revision, bytes.fromhex(turn_id))).get
+    return None if revision is None else Position(revision, turn_id)
+
+
+def _insert_turn(connection: apsw.Connection, expected: Position, turn: Turn) -> None:
+    turn_id = bytes.fromhex(turn.position.turn)
+    assert turn.position.revision == expected.revision + len(turn.records), "a turn must count its records"
+    connection.execute(
+        "UPDATE meta SET revision = ?, turn = ? WHERE revision = ? AND turn = ?",
+        (turn.position.revision, turn_id, expected.revision, bytes.fromhex(expected.turn)),
+    )
+    if connection.changes() != 1:
+        raise HeadMoved(f"The log is at {_head(connection)}, not at {expected}")
+    history = []
+    current: dict[tuple[str, str], bytes | None] = {}
+    for revision, record in enumerate(turn.records, expected.revision + 1):
+        history.append((revision, turn_id, turn.time_s, *record))
+        current[record.table, record.id] = record.new
+    _many(connection, "INSERT INTO history VALUES ", "(?,?,?,?,?,?,?)", history)
+    put = sorted((*key, new) for key, new in current.items() if new is not None)
+    _many(connection, "REPLACE INTO objects VALUES ", "(?,?,?)", put)
+    gone = [key for key, new in current.items() if new is None]
+    if gone:
+        connection.executemany("DELETE FROM objects WHERE kind = ? AND id = ?", gone)
+
+
+def _many(connection: apsw.Connection, statement: str, row: str, rows: Sequence[tuple[object, ...]]) -> None:
+    start = 0
+    for size in _BATCHES:
+        text = statement + ",".join([row] * size)
+        while len(rows) - start >= size:
+            values = [value for one in rows[start : start + size] for value in one]
+            connection.execute(text, cast("list[apsw.SQLiteValue]", values))
+            start += size

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file of a SQLite log as a thing on a disk: opening it, noticing that another took its place, who locks it."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import apsw
+
+from alcor.store.log.contract import FORMAT, LogFault
+
+_APPLICATION = 0x416C636F  # "Alco", in SQLite's header of our files
+_WAL_WRITE_LOCK = 120  # the byte of the -shm file that SQLite's writer locks (sqlite.org/walformat.html)
+_POLL_S = 0.0005
+_SWAP_S = 2.0
+
+_SCHEMA = """
+CREATE TABLE objects (kind TEXT, id TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE history (revision INTEGER PRIMARY KEY, turn BLOB NOT NULL, time REAL NOT NULL, kind TEXT NOT NULL,
+  id TEXT NOT NULL, old BLOB, new BLOB);
+CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, revision INTEGER NOT NULL,
+  turn BLOB NOT NULL, horizon INTEGER NOT NULL, horizon_turn BLOB NOT NULL);
+INSERT INTO meta VALUES (1, {format}, 0, x'', 0, x'');
+PRAGMA application_id = {application};
+"""
+
+_Identity = tuple[int, int]  # device and inode
+
+
+def reason(path: Path, error: Exception) -> str:
+    """What went wrong with the file, as one sentence that a person can act on."""
+    match error:
+        case apsw.FullError():
+            return f"The log {path} cannot grow: its disk is full, or its size limit is reached."
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            return f"The log {path} cannot be written: the file, its folder or its disk is read-only."
+        case apsw.CantOpenError():
+            return f"The log {path} cannot be opened: its folder is missing, or this process may not use it."
+        case apsw.NotADBError() | apsw.CorruptError():
+            return f"The log {path} is damaged, or is no Alcor log: put a sound copy in its place."
+        case apsw.BusyError() | apsw.LockedError():
+            return f"The log {path} is locked by another process."
+        case _:
+            return f"The log {path} answers with an error: {error}."
+
+
+class Opened:
+    """A connection, and which file on the disk it is to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity = _identity(path)
+        self.connection = apsw.Connection(str(path))
+        if self._identity is None:
+            self._identity = _identity(path)
+        try:
+            _set_up(self.connection, path)
+        except BaseException:
+            self.connection.close()
+            raise
+        self._sides = {side: _identity(side) for side in _sides(path)}
+
+    def is_current(self) -> bool:
+        """Whether the path still names the file that this connection is to."""
+        return _identity(self._path) == self._identity
+
+    def close(self) -> None:
+        """Closes the connection; never checkpoints into a file that has taken this one's name."""
+        if not self.is_current():
+            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.connection.close(True)
+
+    def drop_sides(self) -> None:
+        """Removes this file's write-ahead log where it still has its name: it must not be played into another file."""
+        for side, identity in self._sides.items():
+            if identity is not None and _identity(side) == identity:
+                with suppress(FileNotFoundError):
+                    side.unlink()
+
+
+class Line:
+    """The line in front of the pen: who waits at its head takes the pen next, so writing processes alternate.
+
+    A lock on a file beside the log. It only orders: the right to write is SQLite's own lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + "-line")
+        self._file = -1
+
+    @contextmanager
+    def head(self, wait_s: float) -> Iterator[bool]:
+        """Stands at the head of the line; answers False where it does not move within `wait_s`."""
+        is_first = self._lock(wait_s)
+        try:
+            yield is_first
+        finally:
+            if is_first:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Leaves."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _lock(self, wait_s: float) -> bool:
+        deadline = time.monotonic() + wait_s
+        try:
+            if self._file < 0:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError:
+            return False  # a folder that cannot be written: the log's own error will say so
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_POLL_S)
+            else:
+                return True
+
+
+class Connector:
+    """Keeps one connection to whatever file has the log's name. Belongs to one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened: Opened | None = None
+        self.line = Line(path)
+
+    def get(self) -> apsw.Connection:
+        """The connection, opened again if another file was put in place. Raises LogFault."""
+        if self._opened is not None and not self._opened.is_current():
+            self._swap(self._opened)
+        if self._opened is None:
+            self._opened = Opened(self._path)
+        return self._opened.connection
+
+    def another(self) -> Opened:
+        """One more connection to the same file."""
+        self.get()
+        return Opened(self._path)
+
+    def is_current(self) -> bool:
+        """Whether the connection is to the file that has the log's name."""
+        return self._opened is not None and self._opened.is_current()
+
+    def drop(self) -> None:
+        """Closes the connection; `get` opens a new one."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.drop()
+        self.line.close()
+
+    def _swap(self, opened: Opened) -> None:
+        # Processes go through here one by one, or one would remove what another has already begun anew.
+        with self.line.head(_SWAP_S) as is_first:
+            if not is_first:
+                raise LogFault(
+                    f"The log {self._path} was replaced, and a process that waits to write it does not move."
+                )
+            self._opened = None
+            opened.close()
+            opened.drop_sides()
+            if not self._path.exists():
+                raise LogFault(
+                    f"The log {self._path} is gone: put it back, or stop every process before starting anew."
+                )
+            self._opened = Opened(self._path)
+
+
+def pen_holder(path: Path) -> int | None:
+    """The process that holds SQLite's write lock on the log, from the kernel's list of locks; None if unknown."""
+    shm = _identity(path.with_name(path.name + "-shm"))
+    if shm is None:
+        return None
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split()  # 12: POSIX ADVISORY WRITE 4711 fe:00:131 120 120
+        if (
+            len(words) < 8
+            or words[1] != "POSIX"
+            or words[3] != "WRITE"
+            or not words[5].endswith(f":{shm[1]}")
+        ):
+            continue
+        if int(words[6]) <= _WAL_WRITE_LOCK and (words[7] == "EOF" or int(words[7]) >= _WAL_WRITE_LOCK):
+            return int(words[4])
+    return None
+
+
+def _sides(path: Path) -> tuple[Path, Path]:
+    return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _set_up(connection: apsw.Connection, path: Path) -> None:
+    connection.set_busy_timeout(1000)
+    connection.execute("PRAGMA cache_size = -65536")
+    application = connection.pragma("application_id")
+    if application == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+        _create(connection)
+    elif application != _APPLICATION:
+        raise LogFault(f"{path} is not an Alcor log: name another file.")
+    connection.execute("PRAGMA synchronous = FULL")
+    written = connection.execute("SELECT format FROM meta").get
+    if written > FORMAT:
+        raise LogFault(f"The log {path} has format {written}; this version reads up to {FORMAT}: upgrade it.")
+    connection.set_busy_timeout(0)
+
+
+def _create(connection: apsw.Connection) -> None:
+    assert connection.pragma("journal_mode", "wal") == "wal"
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have created it while this one waited.
+        if connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+            connection.execute(_SCHEMA.format(format=FORMAT, application=_APPLICATION))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A schema made ready: per table its decoder, its indexes (reverse ones included), who references and who guards it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from alcor.store.declare import Guard, Index, Key, Pool, Reference, Schema, Stored, Table
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+class Referrer(NamedTuple):
+    """A reference as its target sees it: `reverse` has the referring objects by the target's id."""
+
+    reference: Reference[Any]
+    table: Table[Any]
+    reverse: Index[Any]
+
+
+class Move(NamedTuple):
+    """The keys of one index that an object leaves and enters in a write."""
+
+    of: Index[Any]
+    left: Collection[Key]
+    entered: Collection[Key]
+
+
+class Holding(NamedTuple):
+    """The numbers of one pool that an object frees and takes in a write."""
+
+    pool: Pool[Any]
+    freed: Collection[tuple[Key, int]]
+    held: Collection[tuple[Key, int]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TablePlan:
+    """All that a write to one table must look at."""
+
+    table: Table[Any]
+    name: str
+    decode: Callable[[bytes], Any]
+    known: frozenset[str]  # the stored names of the fields that this process knows
+    indexes: tuple[Index[Any], ...]
+    uniques: frozenset[Index[Any]]
+    references: dict[Index[Any], tuple[Reference[Any], ...]]  # by the index whose keys are the ids
+    referrers: tuple[Referrer, ...]
+    guards: tuple[Guard[Any], ...]
+
+    def moves(self, old: Stored | None, new: Stored | None) -> list[Move]:
+        """What the write does to the indexes; without those that it leaves alone."""
+        found = []
+        for index in self.indexes:
+            left = _distinct(index.keys(old)) if old is not None else ()
+            entered = _distinct(index.keys(new)) if new is not None else ()
+            if left and entered:
+                if left == entered:
+                    continue
+                left, entered = _difference(left, entered), _difference(entered, left)
+            if left or entered:
+                found.append(Move(index, left, entered))
+        return found
+
+    def holdings(self, old: Stored | None, new: Stored | None) -> list[Holding]:
+        """What the write does to the pools; without those that it leaves alone."""
+        found = []
+        for pool in self.table.pools:
+            freed = _distinct(pool.holds(old)) if old is not None else ()
+            held = _distinct(pool.holds(new)) if new is not None else ()
+            if freed and held:
+                freed, held = _difference(freed, held), _difference(held, freed)
+            if freed or held:
+                found.append(Holding(pool, freed, held))
+        return found
+
+    def encode(self, new: Stored, old: Stored | None, old_row: bytes | None) -> bytes:
+        """`new` as it is stored: with the fields of `old_row` that this process does not know."""
+        row = encode(new)
+        # A row that decodes and encodes to itself holds nothing unknown: the usual case costs one encoding.
+        if old_row is None or encode(old) == old_row:
+            return row
+        unknown = {name: value for name, value in _unpack(old_row).items() if name not in self.known}
+        return encode(_unpack(row) | unknown) if unknown else row
+
+
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+def _distinct(keys: Any) -> tuple[Any, ...]:
+    found = keys if type(keys) is tuple else tuple(keys)
+    return found if len(found) < 2 else tuple(dict.fromkeys(found))
+
+
+def _difference(some: tuple[Any, ...], others: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(key for key in some if key not in others)
+
+
+def plans_of(schema: Schema) -> dict[str, TablePlan]:
+    """The plans by table name. Asserts that the schema is whole and free of contradictions."""
+    tables = schema.tables
+    assert len({table.name for table in tables}) == len(tables), "two tables have one name"
+    by_reference = {
+        reference: reference.by or Index(f"by reference {reference.name}", reference.keys)
+        for table in tables
+        for reference in table.references
+    }
+    return {table.name: _plan(table, schema, by_reference) for table in tables}
+
+
+def _plan(table: Table[Any], schema: Schema, by_reference: dict[Reference[Any], Index[Any]]) -> TablePlan:
+    references: dict[Index[Any], tuple[Reference[Any], ...]] = {}
+    for reference in table.references:
+        assert reference.target in schema.tables, f"{table.name} references a table that the schema lacks"
+        assert reference.by is None or reference.by in table.indexes, (
+            f"{reference.name}: by another table's index"
+        )
+        index = by_reference[reference]
+        references[index] = (*references.get(index, ()), reference)
+    for index in table.indexes:
+        assert not index.unique or index.taken, f"unique index {index.name} of {table.name} has no refusal"
+    reverse = [index for index in references if index not in table.indexes]
+    return TablePlan(
+        table=table,
+        name=table.name,
+        decode=msgspec.msgpack.Decoder(table.kind).decode,
+        known=frozenset(field.encode_name for field in msgspec.structs.fields(table.kind)),
+        indexes=(*table.indexes, *reverse),
+        uniques=frozenset(index for index in table.indexes if index.unique),
+        references=references,
+        referrers=_referrers(table, schema.tables, by_reference),
+        guards=tuple(guard for guard in schema.guards if guard.table is table),
+    )
+
+
+def _referrers(
+    table: Table[Any], tables: Sequence[Table[Any]], by_reference: dict[Reference[Any], Index[Any]]
+) -> tuple[Referrer, ...]:
+    return tuple(
+        Referrer(reference, other, by_reference[reference])
+        for other in tables
+        for reference in other.references
+        if reference.target is table
+    )
+
+
+class Write:
+    """One insert, update or delete as worked out once, for the overlays that hold it and the tables that take it."""
+
+    __slots__ = ("holdings", "id", "moves", "new", "old", "plan", "row")
+
+    def __init__(self, plan: TablePlan, old: Stored | None, new: Stored | None) -> None:
+        self.plan = plan
+        self.old = old
+        self.new = new
+        self.id = old.id if old is not None else new.id if new is not None else ""
+        self.moves = plan.moves(old, new)
+        self.holdings = plan.holdings(old, new)
+        self.row: bytes | None = None  # `new` encoded, once the turn is over

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The committed state in memory: encoded objects, indexes, reverse references and pools.
+
+Decides nothing: what may be written is checked in `store.txn`, and what was written comes from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from alcor.store.declare import Change, Index, Key, Pool, Position, Schema, Stored, Table
+from alcor.store.ids import KeyedIds
+from alcor.store.plan import Write, plans_of
+from alcor.store.pools import HeldNumbers
+from alcor.store.rows import Rows, Scan
+
+T = TypeVar("T", bound=Stored)
+
+START = Position(0, "")  # of a log in which nothing was written
+_DECODED_MAX = 8192  # objects of one table that are kept decoded; all are dropped when more were read
+
+
+class Row(NamedTuple):
+    """One current object as the log has it."""
+
+    table: str
+    id: str
+    row: bytes
+
+
+class _Held:
+    """Everything that the tables keep; replaced as one by a load."""
+
+    def __init__(self, tables: Sequence[Table[Any]], indexes: Iterable[Index[Any]]) -> None:
+        self.rows = {table.name: Rows() for table in tables}
+        self.decoded: dict[str, dict[str, Any]] = {table.name: {} for table in tables}
+        self.indexes = {index: KeyedIds() for index in indexes}
+        self.pools = {pool: HeldNumbers() for table in tables for pool in table.pools}
+
+
+class Tables:
+    """Reader over committed state. Fulfils `store.reader.Reader`; changes by `apply` and `load` only."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.plans = plans_of(schema)
+        self.position = START
+        self._held = self._empty()
+
+    @property
+    def revision(self) -> int:
+        """The revision at which everything read here is true."""
+        return self.position.revision
+
+    def get(self, table: Table[T], id: str) -> T:
+        """The object. Raises the table's NotFound."""
+        found = self.peek(table, id)
+        if found is None:
+            raise table.not_found(id)
+        return found
+
+    def peek(self, table: Table[T], id: str) -> T | None:
+        """The object, or None."""
+        decoded = self._held.decoded[table.name]
+        found = decoded.get(id)
+        if found is None:
+            row = self._held.rows[table.name].get(id)
+            if row is None:
+                return None
+            found = self.plans[table.name].decode(row)
+            if len(decoded) >= _DECODED_MAX:
+                decoded.clear()
+            decoded[id] = found
+        return found  # type: ignore[no-any-return]  # the decoder of this table made it
+
+    def find(self, table: Table[T], index: Index[T], key: Key) -> Sequence[T]:
+        """The objects under `key`, in order of id."""
+        return [self.get(table, each) for each in self._held.indexes[index].ids(key)]
+
+    def first(self, table: Table[T], index: Index[T], key: Key) -> T | None:
+        """The object under `key` with the smallest id, or None."""
+        found = self._held.indexes[index].first(key)
+        return None if found is None else self.get(table, found)
+
+    def count(self, table: Table[T], index: Index[T], key: Key) -> int:
+        """How many objects stand under `key`, in O(1)."""
+        return self._held.indexes[index].count(key)
+
+    def is_held(self, pool: Pool[T], key: Key, number: int) -> bool:
+        """Whether an object holds this number of the pool."""
+        return self._held.pools[pool].is_held(key, number)
+
+    def scan(self, table: Table[T]) -> Iterator[T]:
+        """All objects, in order of id. The tables must not change meanwhile."""
+        decode = self.plans[table.name].decode
+        return map(decode, self._held.rows[table.name])
+
+    def size(self, table: Table[T]) -> int:
+        """How many objects the table has."""
+        return self._held.rows[table.name].count
+
+    def page(self, table: Table[T], after: str | None, limit: int, *, reverse: bool = False) -> list[T]:
+        """Up to `limit` objects next to id `after` (None: from the end) in order of id, or backwards."""
+        rows = self._held.rows[table.name]
+        decode = self.plans[table.name].decode
+        found = rows.before(after, limit) if reverse else rows.after(after or "", limit)
+        return [decode(row) for _, row in found]
+
+    def index_range(
+        self,
+        table: Table[T],
+        index: Index[T],
+        key: Key,
+        after: str | None,
+        limit: int,
+        *,
+        reverse: bool = False,
+    ) -> list[T]:
+        """As `page`, of the objects under `key`."""
+        ids = self._held.indexes[index]
+        found = ids.before(key, after, limit) if reverse else ids.after(key, after or "", limit)
+        return [self.get(table, each) for each in found]
+
+    def snapshot_scan(self, table: Table[T], slice_rows: int = 500) -> SnapshotScan[T]:
+        """All objects as they are at this revision, in order of id, in slices between which the tables may change."""
+        return SnapshotScan(self._held.rows[table.name].scan(), self.plans[table.name].decode, slice_rows)
+
+    # What `store.txn` stands on.
+
+    def ids(self, index: Index[Any], key: Key, limit: int | None = None) -> list[str]:
+        """The first `limit` ids under `key` (None: all), in order."""
+        ids = self._held.indexes[index]
+        return ids.ids(key) if limit is None else ids.after(key, "", limit)
+
+    def first_id(self, index: Index[Any], key: Key) -> str | None:
+        """The smallest id under `key`, or None."""
+        return self._held.indexes[index].first(key)
+
+    def count_ids(self, index: Index[Any], key: Key) -> int:
+        """How many ids stand under `key`."""
+        return self._held.indexes[index].count(key)
+
+    def lowest_free(self, pool: Pool[Any], key: Key, bounds: tuple[int, int], start: int) -> int | None:
+        """The lowest free number within `bounds` that is not below `start`, or None."""
+        return self._held.pools[pool].lowest_free(key, *bounds, start)
+
+    def row(self, table: str, id: str) -> bytes | None:
+        """The object as it is stored, or None."""
+        return self._held.rows[table].get(id)
+
+    # Changes.
+
+    def apply(self, changes: Sequence[Change], position: Position | None = None) -> None:
+        """Takes committed changes in log order. `position` is that of the last one (default: same turn)."""
+        writes = []
+        for change in changes:
+            plan = self.plans[change.table]
+            write = Write(plan, self.peek(plan.table, change.id), change.new)
+            if change.new is not None:
+                write.row = plan.encode(change.new, write.old, self.row(change.table, change.id))
+            self.take(write)
+            writes.append(write)
+        if position is not None:
+            self.position = position
+        elif changes:
+            self.position = Position(changes[-1].revision, self.position.turn)
+
+    def take(self, write: Write) -> None:
+        """Takes one write with its encoded row; the position is the caller's to move."""
+        name, own_id = write.plan.name, write.id
+        held = self._held
+        for index, left, entered in write.moves:
+            ids = held.indexes[index]
+            for key in left:
+                ids.remove(key, own_id)
+            for key in entered:
+                ids.add(key, own_id)
+        for pool, freed, taken in write.holdings:
+            numbers = held.pools[pool]
+            for key, number in freed:
+                numbers.free(key, number)
+            for key, number in taken:
+                numbers.hold(key, number)
+        if write.row is None:
+            held.rows[name].remove(own_id)
+            held.decoded[name].pop(own_id, None)
+        else:
+            held.rows[name].put(own_id, write.row)
+            if own_id in held.decoded[name]:
+                held.decoded[name][own_id] = write.new
+
+    def load(self, rows: Iterable[Row], position: Position = START) -> None:
+        """Replaces everything by `rows`."""
+        loading = self.loading()
+        loading.add(rows)
+        loading.finish(position)
+
+    def loading(self) -> Loading:
+        """A load in slices: everything stays as it is until it is finished. Rows of unknown tables are skipped."""
+        return Loading(self, self._empty())
+
+    def replace(self, held: _Held, position: Position) -> None:
+        """Takes what a load has built."""
+        self._held = held
+        self.position = position
+
+    def _empty(self) -> _Held:
+        return _Held(self.schema.tables, (index for plan in self.plans.values() for index in plan.indexes))
+
+
+class Loading:
+    """A load under way."""
+
+    def __init__(self, tables: Tables, held: _Held) -> None:
+        self._tables = tables
+        self._held = held
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Adds objects; cheapest in order of id."""
+        held = self._held
+        plans = self._tables.plans
+        for name, own_id, row in rows:
+            plan = plans.get(name)
+            if plan is None:
+                continue
+            new = plan.decode(row)
+            held.rows[name].put(own_id, row)
+            for index in plan.indexes:
+                ids = held.indexes[index]
+                for key in dict.fromkeys(index.keys(new)):
+                    ids.add(key, own_id)
+            for pool in plan.table.pools:
+                numbers = held.pools[pool]
+                for key, number in pool.holds(new):
+                    numbers.hold(key, number)
+
+    def finish(self, position: Position) -> None:
+        """Makes it the state."""
+        self._tables.replace(self._held, position)
+
+
+class SnapshotScan(Iterator[list[T]]):
+    """Slices of a scan. To be closed, or dropped, when it is not read to its end."""
+
+    def __init__(self, scan: Scan, decode: Any, slice_rows: int) -> None:
+        self._scan = scan
+        self._decode = decode
+        self._slice_rows = slice_rows
+
+    def __iter__(self) -> SnapshotScan[T]:
+        return self
+
+    def __next__(self) -> list[T]:
+        rows = self._scan.take(self._slice_rows)
+        if not rows:
+            raise StopIteration
+        decode = self._decode
+        return [decode(row) for row in rows]
+
+    def close(self) -> None:
+        """Ends the scan: the tables save nothing more for it."""
+        self._scan.end()
