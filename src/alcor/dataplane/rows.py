@@ -7,7 +7,7 @@ A feature's `flows.py` declares its row types and pure functions over a `HostVie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -24,6 +24,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
 
 R = TypeVar("R", bound=Row)
+V = TypeVar("V", int, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,17 @@ class HostFacts:
     tunnel_ofport: int
 
 
+@dataclass(frozen=True, eq=False)
+class RowIndex(Generic[R, V]):
+    """Finds values by what the rows of a kind say, in all scopes: `entries(scope, key, row)` gives (place, value).
+
+    Several rows may give the same value at one place: it is found once, and stays until the last of them is gone.
+    """
+
+    kind: type[R]
+    entries: Callable[[str, str, R], Iterable[tuple[Hashable, V]]]
+
+
 class HostView(Protocol):
     """The host's world, as a flow function sees it. Every read is recorded; a change of what was read derives again."""
 
@@ -59,6 +71,9 @@ class HostView(Protocol):
 
     def local(self, kind: type[R]) -> Sequence[R]:
         """All rows of a kind in this host's own scope `host:H`."""
+
+    def find(self, index: RowIndex[R, V], place: Hashable) -> Sequence[V]:
+        """The values at a place of an index, in order. Recorded: another set of values there derives again."""
 
     def interface(self, iface_id: str) -> Interface | None:
         """The plugged interface, or None."""
@@ -77,17 +92,25 @@ class FlowRule(Generic[R]):
 
 
 @dataclass(frozen=True)
+class RowNeed(Generic[R]):
+    """A row of `kind` means nothing before these scopes are complete on the host; push sends them for its sake."""
+
+    kind: type[R]
+    scopes: Callable[[R], Iterable[str]]
+
+
+@dataclass(frozen=True)
 class Realisable(Generic[R]):
     """Rows of `kind` in `host:H` whose realisation the agent reports as (key, generation).
 
-    A row is realised when its interface is plugged, every scope in `needs` is complete, and the barrier after its flows was answered.
+    A row is realised when its interface is plugged, every scope that it needs is complete, and the barrier after its
+    flows was answered.
     `is_wanted` false (admin down) means: flows are applied, but never reported as realised.
     """
 
     kind: type[R]
     iface_id: Callable[[R], str]
     generation: Callable[[R], int]
-    needs: Callable[[R], Iterable[str]]
     is_wanted: Callable[[R], bool]
 
 
@@ -98,5 +121,7 @@ class HostFeature:
     name: str
     rows: tuple[type[Row], ...]
     rules: tuple[FlowRule[Any], ...] = ()
+    indexes: tuple[RowIndex[Any, Any], ...] = ()
+    needs: tuple[RowNeed[Any], ...] = ()
     realisable: tuple[Realisable[Any], ...] = ()
     static: Callable[[HostFacts], Iterable[Flow]] | None = None

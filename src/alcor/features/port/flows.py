@@ -1,10 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hosts know of ports: their own, and the neighbours that these may talk to."""
+"""What hosts know of ports: their own, and the neighbours that these may talk to; and how packets find either."""
+
+from collections.abc import Iterator
 
 import msgspec
 
-from alcor.base.net import Cidr, Ip, Mac
-from alcor.dataplane.rows import Row
+from alcor.base.net import Cidr, Ip, Mac, ip_int, ip_version, link_local, mac_int, prefix_length
+from alcor.dataplane.pipeline import (
+    ANSWER,
+    ANSWER_ND,
+    ARRIVE,
+    ARRIVE_SECURED,
+    CLASSIFY,
+    DELIVER,
+    DESTINATION,
+    FLOOD_LOCAL,
+    FLOOD_TUNNELS,
+    LEAVE,
+    LOCAL,
+    NEIGHBOUR_ADVERTISEMENT,
+    NEIGHBOUR_SOLICITATION,
+    PORT_SECURITY,
+    REMOTE,
+    SOURCE,
+    copy,
+    flow,
+    go,
+    icmpv6,
+    load,
+    put_out,
+    where,
+)
+from alcor.dataplane.rows import FlowRule, HostFeature, HostView, Realisable, Row, RowIndex, RowNeed
+from alcor.dataplane.values import ETH_ARP, Flow, InPort, Output, Resubmit, SetField
+from alcor.features.network.flows import NetworkRow
+from alcor.features.port.port_security import Identity, port_security_flows
+from alcor.features.security_group.flows import RuleRow, own_set_clause
 
 
 class AddressPair(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -34,6 +65,7 @@ class NeighbourRow(Row, tag="neighbour", frozen=True, kw_only=True):
 
     mac: Mac
     addresses: tuple[Ip, ...] = ()
+    pairs: tuple[AddressPair, ...] = ()
     host: str
     tunnel_ip: Ip
     group_set: int = 0
@@ -45,3 +77,231 @@ class FloodRow(Row, tag="flood", frozen=True, kw_only=True):
 
     host: str
     tunnel_ip: Ip
+
+
+def _by_network(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, str]]:
+    yield row.network, key
+
+
+def _sets_of_groups(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, int]]:
+    for group in row.groups:
+        yield group, row.group_set
+
+
+def _claimed_addresses(scope: str, key: str, row: NeighbourRow) -> Iterator[tuple[tuple[str, Ip], str]]:
+    for address in (*_answered(row), *(Ip(pair.cidr.split("/")[0]) for pair in row.pairs if _is_host(pair))):
+        yield (scope, address), key
+
+
+def _claimed_macs(scope: str, key: str, row: NeighbourRow) -> Iterator[tuple[tuple[str, Mac], str]]:
+    for mac in _macs(row):
+        yield (scope, mac), key
+
+
+PORTS_OF_NETWORK = RowIndex(PortRow, _by_network)  # network id -> keys of this host's ports
+SETS_OF_GROUP = RowIndex(PortRow, _sets_of_groups)  # group id -> sets, with that group, of this host's ports
+ADDRESS_CLAIMS = RowIndex(NeighbourRow, _claimed_addresses)  # (scope, address) -> keys of its claimants
+MAC_CLAIMS = RowIndex(NeighbourRow, _claimed_macs)  # (scope, MAC) -> keys of its claimants
+
+# What one packet's translation can hold is 65,535 bytes, about 780 tunnels; networks on more hosts do not flood.
+FLOOD_HOSTS_MAX = 700
+
+
+def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
+    """A plugged port that is administratively up: where it speaks, what it may say, and how packets reach it."""
+    vni = _vni(view, row.network)
+    interface = view.interface(row.id)
+    if vni is None or interface is None or not row.admin_state_up:
+        return
+    port = interface.ofport
+
+    yield flow(
+        CLASSIFY,
+        100,
+        where(in_port=port),
+        load("vni", vni),
+        load("source_port", port),
+        load("source_set", row.group_set),
+        load("origin", LOCAL),
+        go(PORT_SECURITY if row.port_security else ANSWER),
+    )
+    if row.port_security:
+        yield from port_security_flows(port, _identities(row))
+    else:
+        yield flow(LEAVE, 100, where(source_port=port), go(DELIVER))
+
+    for address in row.addresses:
+        if ip_version(address) == 4:
+            # An announcement of one's own address is not a question.
+            own = where(source_port=port, eth_type=ETH_ARP, arp_op=1, arp_tpa=ip_int(address))
+            yield flow(ANSWER, 150, own, go(DESTINATION))
+
+    to_me = where(vni=vni, eth_dst=mac_int(row.mac))
+    yield flow(
+        DESTINATION, 10, to_me, load("target_port", port), load("target_set", row.group_set), go(LEAVE)
+    )
+    yield flow(ARRIVE, 110, where(target_port=port, source_port=port))
+    onward = go(ARRIVE_SECURED) if row.port_security else put_out()
+    yield flow(ARRIVE, 100, where(target_port=port), load("target_set", row.group_set), onward)
+
+
+def neighbour_flows(view: HostView, scope: str, row: NeighbourRow) -> Iterator[Flow]:
+    """Where a port of the network is, who it is when it sends from another host, and answers on its behalf."""
+    vni = _vni(view, scope.removeprefix("neighbours:"))
+    if vni is None:
+        return
+    for address in _answered(row):
+        if len(view.find(ADDRESS_CLAIMS, (scope, address))) == 1:
+            yield _answer(vni, address, row.mac)
+    for mac in _macs(row):
+        claimants = view.find(MAC_CLAIMS, (scope, mac))
+        if len(claimants) > 1 or mac != row.mac:
+            rows = [claim for key in claimants if (claim := view.row(NeighbourRow, scope, key))]
+            if rows[0] == row:
+                yield from _shared_mac_flows(view, vni, mac, dict(zip(claimants, rows, strict=True)))
+        elif row.host != view.facts.host:
+            yield _known_source(vni, mac, row.tunnel_ip, row.group_set)
+            yield flow(REMOTE, 10, where(vni=vni, eth_dst=mac_int(mac)), *_towards(view, row), go(LEAVE))
+
+
+def flood_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]:
+    """Broadcast and multicast: to each local port of the network, and to each other host with one."""
+    if not row.admin_state_up:
+        return
+    local: list[SetField | Resubmit] = []
+    for port in view.find(PORTS_OF_NETWORK, row.id):
+        interface = view.interface(port)
+        if interface:
+            local += (load("target_port", interface.ofport), go(ARRIVE))
+    yield flow(FLOOD_LOCAL, 10, where(vni=row.vni), *local)
+
+    hosts = view.rows(FloodRow, f"flood:{row.id}")
+    remote = [ip_int(flood.tunnel_ip) for flood in hosts if flood.host != view.facts.host]
+    if remote and len(remote) <= FLOOD_HOSTS_MAX:
+        copies = [act for ip in remote for act in (SetField("tun_dst", ip), Output(view.facts.tunnel_ofport))]
+        from_here = where(vni=row.vni, origin=LOCAL)
+        yield flow(FLOOD_TUNNELS, 10, from_here, copy("vni", "tun_id"), *copies)
+
+
+def own_set_flows(view: HostView, scope: str, row: RuleRow) -> Iterator[Flow]:
+    """A rule applies to the ports of this host whose set of groups contains the rule's group."""
+    for group_set in view.find(SETS_OF_GROUP, row.group):
+        yield own_set_clause(row, group_set)
+
+
+def scopes_of_port(row: PortRow) -> Iterator[str]:
+    """What a host must know before a port of its own is complete there."""
+    yield from (f"network:{row.network}", f"neighbours:{row.network}", f"flood:{row.network}")
+    yield from (f"security_group:{group}" for group in row.groups)
+
+
+def _vni(view: HostView, network: str) -> int | None:
+    row = view.row(NetworkRow, f"network:{network}", "network")
+    return row.vni if row and row.admin_state_up else None
+
+
+def _identities(row: PortRow) -> Iterator[Identity]:
+    """Every (MAC, addresses) that the port may speak with: its own, its pairs, and each MAC's link-local address."""
+    for address in row.addresses:
+        yield Identity(row.mac, Cidr(f"{address}/{32 if ip_version(address) == 4 else 128}"))
+    for pair in row.pairs:
+        yield Identity(pair.mac, pair.cidr)
+    for mac in dict.fromkeys((row.mac, *(pair.mac for pair in row.pairs if ip_version(pair.cidr) == 6))):
+        yield Identity(mac, Cidr(f"{link_local(mac)}/128"))
+
+
+def _answered(row: NeighbourRow) -> Iterator[Ip]:
+    """The addresses that nobody but this port should have."""
+    yield from row.addresses
+    if any(ip_version(address) == 6 for address in row.addresses):
+        yield link_local(row.mac)
+
+
+def _macs(row: NeighbourRow) -> Iterator[Mac]:
+    yield from dict.fromkeys((row.mac, *(pair.mac for pair in row.pairs)))
+
+
+def _is_host(pair: AddressPair) -> bool:
+    return prefix_length(pair.cidr) == (32 if ip_version(pair.cidr) == 4 else 128)
+
+
+def _answer(vni: int, address: Ip, mac: Mac) -> Flow:
+    number, owner = ip_int(address), mac_int(mac)
+    turned = (copy("eth_src", "eth_dst", 48), SetField("eth_src", owner))
+    if ip_version(address) == 4:
+        return flow(
+            ANSWER,
+            100,
+            where(vni=vni, eth_type=ETH_ARP, arp_op=1, arp_tpa=number),
+            *turned,
+            SetField("arp_op", 2),
+            copy("arp_sha", "arp_tha", 48),
+            SetField("arp_sha", owner),
+            copy("arp_spa", "arp_tpa"),
+            SetField("arp_spa", number),
+            InPort(),
+        )
+    return flow(
+        ANSWER,
+        100,
+        icmpv6(NEIGHBOUR_SOLICITATION, icmpv6_code=0, vni=vni, nd_target=number),
+        *turned,
+        copy("ipv6_src", "ipv6_dst", 128),
+        SetField("ipv6_src", number),
+        SetField("icmpv6_type", NEIGHBOUR_ADVERTISEMENT),
+        go(ANSWER_ND),
+    )
+
+
+def _known_source(vni: int, mac: Mac, tunnel_ip: Ip, group_set: int) -> Flow:
+    sender = where(vni=vni, eth_src=mac_int(mac), tun_src=ip_int(tunnel_ip))
+    return flow(SOURCE, 10, sender, load("source_set", group_set), go(DESTINATION))
+
+
+def _towards(view: HostView, row: NeighbourRow) -> tuple[SetField, SetField, SetField]:
+    return (
+        load("target_port", view.facts.tunnel_ofport),
+        load("tunnel", ip_int(row.tunnel_ip)),
+        load("target_set", row.group_set),
+    )
+
+
+def _shared_mac_flows(
+    view: HostView, vni: int, mac: Mac, claimants: dict[str, NeighbourRow]
+) -> Iterator[Flow]:
+    """A MAC of allowed pairs: each claimant gets the packet; a sender is known where all on its host are of one set."""
+    here: list[SetField | Resubmit] = []
+    away: list[SetField | Resubmit] = []
+    sets_from: dict[Ip, set[int]] = {}
+    for key, row in claimants.items():
+        if row.host != view.facts.host:
+            away += (*_towards(view, row), go(LEAVE))
+            sets_from.setdefault(row.tunnel_ip, set()).add(row.group_set)
+        elif interface := view.interface(key):
+            here += (load("target_port", interface.ofport), load("target_set", row.group_set), go(LEAVE))
+    yield flow(DESTINATION, 30, where(vni=vni, eth_dst=mac_int(mac), origin=LOCAL), *here, *away)
+    yield flow(DESTINATION, 20, where(vni=vni, eth_dst=mac_int(mac)), *here)
+    for tunnel_ip, sets in sets_from.items():
+        yield _known_source(vni, mac, tunnel_ip, sets.pop() if len(sets) == 1 else 0)
+
+
+FEATURE = HostFeature(
+    name="port",
+    rows=(PortRow, NeighbourRow, FloodRow),
+    rules=(
+        FlowRule(PortRow, port_flows),
+        FlowRule(NeighbourRow, neighbour_flows),
+        FlowRule(NetworkRow, flood_flows),
+        FlowRule(RuleRow, own_set_flows),
+    ),
+    indexes=(PORTS_OF_NETWORK, SETS_OF_GROUP, ADDRESS_CLAIMS, MAC_CLAIMS),
+    needs=(RowNeed(PortRow, scopes_of_port),),
+    realisable=(
+        Realisable(
+            PortRow,
+            iface_id=lambda row: row.id,
+            generation=lambda row: row.generation,
+            is_wanted=lambda row: row.admin_state_up,
+        ),
+    ),
+)

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the bridge in packet order, and the registers, each declared once; and the flows that never change.
+
+Features build flows with `flow`, `where`, `load` and `go`, and name tables and registers, never numbers. Every table's
+default is to drop, except where its declaration says otherwise: a row that is missing means deny.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from alcor.dataplane.rows import HostFacts
+from alcor.dataplane.values import (
+    CT_INV,
+    CT_NEW,
+    CT_RPL,
+    CT_TRK,
+    ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
+    ICMPV6,
+    UDP,
+    Action,
+    Ct,
+    Flow,
+    InPort,
+    Match,
+    Move,
+    Output,
+    OutputField,
+    Resubmit,
+    SetField,
+    match,
+)
+
+COOKIE = 0xA1C0000000000001  # of every flow of ours; the last digits are the generation of the pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table. `default` says what happens to a packet that no other flow of the table matches."""
+
+    number: int
+    name: str
+    meaning: str
+    default: str = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A register by its name in `where`, `load` and the documentation. All are 0 when a packet comes in."""
+
+    name: str
+    field: str
+    meaning: str
+
+
+CLASSIFY = Table(
+    0,
+    "CLASSIFY",
+    "Where the packet comes from: a local port sets network, source port and its group set; a tunnel sets the network.",
+)
+PORT_SECURITY = Table(
+    10,
+    "PORT_SECURITY",
+    "A local port speaks only with its own MAC and addresses (and allowed pairs), never as a router or DHCP server.",
+)
+ND_SECURITY = Table(
+    11,
+    "ND_SECURITY",
+    "Neighbour discovery of a local port names only its own addresses as target and its own MAC in options.",
+    "go to ANSWER (solicitations and advertisements drop)",
+)
+SOURCE = Table(
+    20,
+    "SOURCE",
+    "For packets from tunnels: the group set of the sender, by network, MAC and the tunnel address it must come from.",
+    "go to DESTINATION with group set 0",
+)
+ANSWER = Table(
+    30,
+    "ANSWER",
+    "ARP requests and neighbour solicitations of local ports for known addresses are answered here.",
+    "go to DESTINATION",
+)
+ANSWER_ND = Table(
+    31, "ANSWER_ND", "Completes a neighbour advertisement, which takes two tables, and sends it back."
+)
+DESTINATION = Table(
+    40,
+    "DESTINATION",
+    "To which local port by network and MAC; broadcast and multicast are flooded; else REMOTE, if not from a tunnel.",
+)
+REMOTE = Table(
+    41,
+    "REMOTE",
+    "To which other host by network and MAC. Packets from tunnels never get here. Unknown unicast drops.",
+)
+LEAVE = Table(
+    50,
+    "LEAVE",
+    "Whether leaving the local source port is judged: ARP, neighbour discovery, MLD and DHCP requests are not, nor"
+    " ports without port security, nor packets from tunnels; all other IP is tracked in the port's zone.",
+)
+LEAVE_JUDGE = Table(
+    51,
+    "LEAVE_JUDGE",
+    "Asks RULES_EGRESS, or for replies RULES_INGRESS, with the source port's set as own set.",
+)
+LEAVE_VERDICT = Table(52, "LEAVE_VERDICT", "What was allowed goes on, new connections are committed.")
+DELIVER = Table(
+    60,
+    "DELIVER",
+    "To all, to another host through the tunnel, or to a local port.",
+    "go to ARRIVE",
+)
+FLOOD_TUNNELS = Table(
+    61, "FLOOD_TUNNELS", "Packets of local ports to every other host with a port in the network.", "done"
+)
+FLOOD_LOCAL = Table(62, "FLOOD_LOCAL", "To every local port of the network, each by ARRIVE.", "done")
+ARRIVE = Table(
+    70,
+    "ARRIVE",
+    "The local target port: its group set; never back to the sender. Ports without port security get the packet.",
+)
+ARRIVE_SECURED = Table(
+    71,
+    "ARRIVE_SECURED",
+    "ARP, neighbour discovery, router advertisements, MLD and DHCP answers get through; all other IP is tracked in the"
+    " port's zone.",
+)
+ARRIVE_JUDGE = Table(
+    72,
+    "ARRIVE_JUDGE",
+    "Asks RULES_INGRESS, or for replies RULES_EGRESS, with the target port's set as own set.",
+)
+ARRIVE_VERDICT = Table(73, "ARRIVE_VERDICT", "What was allowed is put out, new connections are committed.")
+RULES_EGRESS = Table(
+    80,
+    "RULES_EGRESS",
+    "Egress rules of groups as conjunctions on own set, remote and the connection's original tuple; sets the verdict.",
+    "return without a verdict",
+)
+RULES_INGRESS = Table(
+    81,
+    "RULES_INGRESS",
+    "Ingress rules of groups as conjunctions on own set, remote and the connection's original tuple; sets the verdict.",
+    "return without a verdict",
+)
+TABLES = (
+    CLASSIFY,
+    PORT_SECURITY,
+    ND_SECURITY,
+    SOURCE,
+    ANSWER,
+    ANSWER_ND,
+    DESTINATION,
+    REMOTE,
+    LEAVE,
+    LEAVE_JUDGE,
+    LEAVE_VERDICT,
+    DELIVER,
+    FLOOD_TUNNELS,
+    FLOOD_LOCAL,
+    ARRIVE,
+    ARRIVE_SECURED,
+    ARRIVE_JUDGE,
+    ARRIVE_VERDICT,
+    RULES_EGRESS,
+    RULES_INGRESS,
+)
+
+REGISTERS = (
+    Register("vni", "reg0", "The network."),
+    Register(
+        "source_port",
+        "reg1",
+        "Local port (ofport) that sent the packet, and its conntrack zone; 0: none here.",
+    ),
+    Register(
+        "target_port", "reg2", "Port (ofport) that gets the packet, and its conntrack zone; FLOOD: all."
+    ),
+    Register("source_set", "reg3", "Group set of the sender; 0: none or not known."),
+    Register("target_set", "reg4", "Group set of the receiver; 0: none or not known."),
+    Register("own_set", "reg5", "Group set of the port whose rules are asked."),
+    Register("remote_set", "reg6", "Group set of the other end."),
+    Register("origin", "reg7", "1: from a local port; 2: from a tunnel."),
+    Register("tunnel", "reg8", "Tunnel address of the target's host."),
+    Register("verdict", "reg9", "1: a rule allows the packet."),
+)
+_FIELD_OF = {register.name: register.field for register in REGISTERS}
+
+LOCAL, TUNNEL = 1, 2  # values of origin
+FLOOD = 0xFFFB  # target_port of broadcast and multicast; no port has this number
+
+_FREE_ND = (
+    133,
+    135,
+    136,
+)  # router solicitation, neighbour solicitation and advertisement: checked before LEAVE
+MLD_REPORTS = (131, 132, 143)  # MLDv1 report and done, MLDv2 report
+_MLD_QUERY, ROUTER_ADVERTISEMENT, _REDIRECT = 130, 134, 137
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+
+
+def where(**fields: int | tuple[int, int]) -> Match:
+    """A match on fields and named registers; a tuple is (value, mask)."""
+    return match(**{_FIELD_OF.get(name, name): wanted for name, wanted in fields.items()})
+
+
+def flow(table: Table, priority: int, match: Match, *actions: Action) -> Flow:
+    """One flow of ours. No actions: drop."""
+    return Flow(table.number, priority, match, actions, COOKIE)
+
+
+def load(register: str, value: int) -> SetField:
+    """Set a named register."""
+    return SetField(_FIELD_OF[register], value)
+
+
+def go(table: Table) -> Resubmit:
+    """Look the packet up in another table."""
+    return Resubmit(table.number)
+
+
+def copy(source: str, target: str, bits: int = 32) -> Move:
+    """Copy a field or a named register, from bit 0 on."""
+    return Move(_FIELD_OF.get(source, source), _FIELD_OF.get(target, target), bits)
+
+
+def put_out() -> OutputField:
+    """Send the packet out of the target port."""
+    return OutputField(_FIELD_OF["target_port"])
+
+
+def static_flows(facts: HostFacts) -> Iterator[Flow]:
+    """The flows that stand whatever the rows are: defaults, dispatch between tables, what no port may send."""
+    yield from _defaults()
+    yield from _never_from_ports()
+    yield from _dispatch(facts)
+    yield from _leaving()
+    yield from _arriving()
+
+
+def _defaults() -> Iterator[Flow]:
+    onward = {ND_SECURITY: ANSWER, SOURCE: DESTINATION, ANSWER: DESTINATION, DELIVER: ARRIVE}
+    for table in TABLES:
+        target = onward.get(table)
+        yield flow(table, 0, where(), *((go(target),) if target else ()))
+
+
+def _never_from_ports() -> Iterator[Flow]:
+    # Tagged frames would be matched by what is inside the tag.
+    yield flow(CLASSIFY, 200, where(vlan_tci=(0x1000, 0x1000)))
+
+    # Above whatever a port's own addresses allow.
+    for kind in (ROUTER_ADVERTISEMENT, _REDIRECT):
+        yield flow(PORT_SECURITY, 200, icmpv6(kind))
+    yield flow(PORT_SECURITY, 200, where(eth_type=ETH_IPV4, ip_proto=UDP, udp_src=67, udp_dst=68))
+    yield flow(PORT_SECURITY, 200, where(eth_type=ETH_IPV6, ip_proto=UDP, udp_src=547, udp_dst=546))
+    for kind in _FREE_ND:
+        # RFC 6980: neighbour discovery is never fragmented; what is could hide its options.
+        yield flow(PORT_SECURITY, 200, icmpv6(kind, ip_frag=(1, 1)))
+
+    for kind in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT):
+        yield flow(ND_SECURITY, 10, icmpv6(kind))
+
+
+def _dispatch(facts: HostFacts) -> Iterator[Flow]:
+    # Duplicate address detection is for the owner to answer: a known address that asks for itself is no conflict.
+    yield flow(ANSWER, 200, where(eth_type=ETH_ARP, arp_spa=0), go(DESTINATION))
+    yield flow(ANSWER, 200, icmpv6(NEIGHBOUR_SOLICITATION, ipv6_src=0), go(DESTINATION))
+    yield flow(
+        ANSWER_ND,
+        100,
+        icmpv6(NEIGHBOUR_ADVERTISEMENT, icmpv6_code=0),
+        SetField("nd_options_type", 2),
+        Move("eth_src", "nd_tll", 48),
+        SetField("nd_reserved", 0x60000000),  # solicited, override
+        SetField("nw_ttl", 255),
+        InPort(),
+    )
+
+    # 01:80:c2:00:00:0x is between bridges, and we are none to our ports.
+    yield flow(DESTINATION, 200, where(eth_dst=(0x0180C2000000, 0xFFFFFFFFFFF0)))
+    to_many = where(eth_dst=(0x010000000000, 0x010000000000))
+    yield flow(DESTINATION, 100, to_many, load("target_port", FLOOD), go(LEAVE))
+    yield flow(DESTINATION, 1, where(origin=LOCAL), go(REMOTE))
+
+    through_tunnel = (copy("tunnel", "tun_dst"), copy("vni", "tun_id"), Output(facts.tunnel_ofport))
+    yield flow(DELIVER, 100, where(target_port=facts.tunnel_ofport, origin=LOCAL), *through_tunnel)
+    yield flow(DELIVER, 100, where(target_port=facts.tunnel_ofport, origin=TUNNEL))
+    yield flow(DELIVER, 100, where(target_port=FLOOD), go(FLOOD_TUNNELS), go(FLOOD_LOCAL))
+
+
+def _leaving() -> Iterator[Flow]:
+    yield flow(LEAVE, 200, where(origin=TUNNEL), go(DELIVER))
+    for free in _leave_free():
+        yield flow(LEAVE, 50, free, go(DELIVER))
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        tracked = Ct(zone=_FIELD_OF["source_port"], table=LEAVE_JUDGE.number)
+        yield flow(LEAVE, 10, where(eth_type=eth_type), tracked)
+    yield from _judging(LEAVE_JUDGE, "source_set", "target_set", (RULES_EGRESS, RULES_INGRESS), LEAVE_VERDICT)
+    yield from _verdict(LEAVE_VERDICT, "source_port", go(DELIVER))
+
+
+def _arriving() -> Iterator[Flow]:
+    for free in _arrive_free():
+        yield flow(ARRIVE_SECURED, 50, free, put_out())
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        tracked = Ct(zone=_FIELD_OF["target_port"], table=ARRIVE_JUDGE.number)
+        yield flow(ARRIVE_SECURED, 10, where(eth_type=eth_type), tracked)
+    yield from _judging(
+        ARRIVE_JUDGE, "target_set", "source_set", (RULES_INGRESS, RULES_EGRESS), ARRIVE_VERDICT
+    )
+    yield from _verdict(ARRIVE_VERDICT, "target_port", put_out())
+
+
+def _leave_free() -> Iterator[Match]:
+    """What no rule of a group judges on its way out; PORT_SECURITY did."""
+    yield where(eth_type=ETH_ARP)
+    for kind in (_MLD_QUERY, *MLD_REPORTS, *_FREE_ND):
+        yield icmpv6(kind)
+    yield where(eth_type=ETH_IPV4, ip_proto=UDP, udp_src=68, udp_dst=67)
+    yield where(eth_type=ETH_IPV6, ip_proto=UDP, udp_src=546, udp_dst=547)
+
+
+def _arrive_free() -> Iterator[Match]:
+    """What no rule of a group judges on its way in; the sender's host did."""
+    yield where(eth_type=ETH_ARP)
+    for kind in (
+        _MLD_QUERY,
+        *MLD_REPORTS,
+        ROUTER_ADVERTISEMENT,
+        NEIGHBOUR_SOLICITATION,
+        NEIGHBOUR_ADVERTISEMENT,
+    ):
+        yield icmpv6(kind)
+    yield where(eth_type=ETH_IPV4, ip_proto=UDP, udp_src=67, udp_dst=68)
+    yield where(eth_type=ETH_IPV6, ip_proto=UDP, udp_src=547, udp_dst=546)
+
+
+def _judging(
+    table: Table, own: str, remote: str, rules: tuple[Table, Table], verdict: Table
+) -> Iterator[Flow]:
+    """Ask the first of `rules` for packets in the connection's original direction, the second for the others."""
+    asked = (copy(own, "own_set"), copy(remote, "remote_set"), load("verdict", 0))
+    mask = CT_TRK | CT_INV | CT_RPL
+    for state, asking in zip((CT_TRK, CT_TRK | CT_RPL), rules, strict=True):
+        yield flow(table, 100, where(ct_state=(state, mask)), *asked, go(asking), go(verdict))
+
+
+def _verdict(table: Table, zone: str, onward: Action) -> Iterator[Flow]:
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        new = where(verdict=1, eth_type=eth_type, ct_state=(CT_TRK | CT_NEW, CT_TRK | CT_NEW | CT_INV))
+        # Above the other: a connection that is not committed would be new for ever, and its replies strangers.
+        yield flow(table, 110, new, Ct(zone=_FIELD_OF[zone], commit=True), onward)
+    yield flow(table, 100, where(verdict=1), onward)
+
+
+def icmpv6(kind: int, **fields: int | tuple[int, int]) -> Match:
+    """A match on ICMPv6 of a type."""
+    return where(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind, **fields)
