@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subnets over REST: gateways, pools, overlaps, modes."""
+
+import pytest
+
+from tests.features.door import Door
+
+
+async def subnet_of(api: Door, **given: object) -> dict:
+    network = await api.create("network")
+    return await api.create(
+        "subnet", network_id=network["id"], **{"ip_version": 4, "cidr": "10.0.0.0/24"} | given
+    )
+
+
+async def test_subnet_gets_a_gateway_and_the_rest_as_pool(api: Door) -> None:
+    subnet = await subnet_of(api)
+
+    assert subnet["gateway_ip"] == "10.0.0.1"
+    assert subnet["allocation_pools"] == [{"start": "10.0.0.2", "end": "10.0.0.254"}]
+    assert subnet["enable_dhcp"] is True
+    assert subnet["dns_nameservers"] == []
+    assert subnet["host_routes"] == []
+    assert (await api.show("network", subnet["network_id"]))["subnets"] == [subnet["id"]]
+
+
+async def test_gateway_in_the_middle_splits_the_pool(api: Door) -> None:
+    subnet = await subnet_of(api, gateway_ip="10.0.0.100")
+    assert subnet["allocation_pools"] == [
+        {"start": "10.0.0.1", "end": "10.0.0.99"},
+        {"start": "10.0.0.101", "end": "10.0.0.254"},
+    ]
+
+
+async def test_null_gateway_means_none(api: Door) -> None:
+    subnet = await subnet_of(api, gateway_ip=None)
+    assert subnet["gateway_ip"] is None
+    assert subnet["allocation_pools"] == [{"start": "10.0.0.1", "end": "10.0.0.254"}]
+
+
+async def test_ipv6_subnet_spares_the_router_anycast_address(api: Door) -> None:
+    subnet = await subnet_of(api, ip_version=6, cidr="2001:db8::/64")
+    assert subnet["gateway_ip"] == "2001:db8::1"
+    assert subnet["allocation_pools"] == [{"start": "2001:db8::2", "end": "2001:db8::ffff:ffff:ffff:ffff"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "kind"),
+    [
+        ({"ip_version": 6}, 400, "InvalidInput"),
+        ({"cidr": "10.0.0.0"}, 400, None),
+        ({"cidr": "10.0.0.7/24"}, 400, None),
+        ({"gateway_ip": "10.0.1.1"}, 400, "InvalidInput"),
+        ({"gateway_ip": "10.0.0.255"}, 400, "InvalidInput"),
+        ({"ip_version": 5}, 400, None),
+        ({"allocation_pools": [{"start": "10.0.0.9", "end": "10.0.0.3"}]}, 400, "InvalidAllocationPool"),
+        ({"allocation_pools": [{"start": "10.0.0.9", "end": "10.0.1.3"}]}, 400, "OutOfBoundsAllocationPool"),
+        (
+            {"allocation_pools": [{"start": "10.0.0.1", "end": "10.0.0.3"}]},
+            409,
+            "GatewayConflictWithAllocationPools",
+        ),
+        (
+            {
+                "allocation_pools": [
+                    {"start": "10.0.0.2", "end": "10.0.0.9"},
+                    {"start": "10.0.0.9", "end": "10.0.0.20"},
+                ]
+            },
+            409,
+            "OverlappingAllocationPools",
+        ),
+        ({"ipv6_ra_mode": "slaac"}, 400, "InvalidInput"),
+        ({"dns_nameservers": ["here"]}, 400, None),
+        ({"dns_nameservers": ["1.1.1.1", "1.1.1.1"]}, 400, None),
+        ({"host_routes": [{"destination": "10.1.0.0/16"}]}, 400, None),
+        ({"segment_id": "x"}, 400, None),
+    ],
+)
+async def test_subnet_that_does_not_fit_is_refused(
+    api: Door, given: dict, status: int, kind: str | None
+) -> None:
+    network = await api.create("network")
+    body = {"subnet": {"network_id": network["id"], "ip_version": 4, "cidr": "10.0.0.0/24"} | given}
+    refusal = await api.refused("POST", "/v2.0/subnets", body, status)
+    if kind:
+        assert refusal["type"] == kind
+    assert await api.list("subnets") == []
+
+
+async def test_overlapping_subnet_of_one_network_is_refused(api: Door, net: dict) -> None:
+    body = {"subnet": {"network_id": net["id"], "ip_version": 4, "cidr": "10.0.0.128/25"}}
+    refusal = await api.refused("POST", "/v2.0/subnets", body, 400)
+    assert "overlaps" in refusal["message"]
+
+    await subnet_of(api)  # another network may have the same range
+
+
+async def test_slaac_wants_a_64(api: Door) -> None:
+    network = await api.create("network")
+    given = {
+        "network_id": network["id"],
+        "ip_version": 6,
+        "ipv6_ra_mode": "slaac",
+        "ipv6_address_mode": "slaac",
+    }
+    await api.refused("POST", "/v2.0/subnets", {"subnet": given | {"cidr": "2001:db8::/80"}}, 400)
+    await api.create("subnet", **given, cidr="2001:db8::/64")
+
+
+async def test_subnet_with_ports_cannot_be_deleted(api: Door, net: dict) -> None:
+    port = await api.create("port", network_id=net["id"])
+    [subnet] = await api.list("subnets")
+    refusal = await api.refused("DELETE", f"/v2.0/subnets/{subnet['id']}", None, 409)
+    assert refusal["type"] == "SubnetInUse"
+
+    await api.delete("port", port["id"])
+    await api.delete("subnet", subnet["id"])
+
+
+async def test_subnet_on_an_absent_network_is_404(api: Door) -> None:
+    absent = "00000000-0000-4000-8000-000000000001"
+    body = {"subnet": {"network_id": absent, "ip_version": 4, "cidr": "10.0.0.0/24"}}
+    refusal = await api.refused("POST", "/v2.0/subnets", body, 404)
+    assert refusal["type"] == "NetworkNotFound"
+
+
+async def test_attributes_of_dhcp_are_kept(api: Door) -> None:
+    subnet = await subnet_of(
+        api,
+        enable_dhcp=False,
+        dns_nameservers=["10.0.0.53"],
+        host_routes=[{"destination": "192.168.0.0/16", "nexthop": "10.0.0.9"}],
+    )
+    assert subnet["enable_dhcp"] is False
+    assert subnet["dns_nameservers"] == ["10.0.0.53"]
+    assert subnet["host_routes"] == [{"destination": "192.168.0.0/16", "nexthop": "10.0.0.9"}]
+
+    changed = await api.update("subnet", subnet["id"], dns_nameservers=[], name="n", gateway_ip=None)
+    assert changed["dns_nameservers"] == []
+    assert changed["gateway_ip"] is None
