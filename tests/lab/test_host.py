@@ -5,6 +5,7 @@ import pytest
 
 from alcor.lab import Host, LabFailure, Underlay
 from alcor.lab.namespace import Namespace
+from alcor.lab.ovsdb import transact
 from tests.lab.pair import Pair, spec
 
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
@@ -36,7 +37,7 @@ async def test_interface_is_known_by_its_port(pair: Pair) -> None:
 async def test_unplugged_vm_reaches_nobody_until_it_is_plugged_again(pair: Pair) -> None:
     await pair.left.unplug()
     assert await pair.left.ping("10.0.0.2", timeout_s=0.2) is None
-    await pair.left.plug()
+    assert await pair.left.plug() == await pair.one.ofport(pair.left.tap)
     await pair.join()
     assert await pair.left.ping("10.0.0.2")
 
@@ -91,6 +92,11 @@ async def test_failing_switch_command_is_reported_with_its_complaint(pair: Pair)
 async def test_namespace_of_a_taken_name_is_refused_with_the_way_out(pair: Pair) -> None:
     with pytest.raises(LabFailure, match="need root with CAP_SYS_ADMIN"):
         await Namespace(pair.one.namespace.name).create()
+
+
+async def test_transaction_that_ovsdb_refuses_says_why(pair: Pair) -> None:
+    with pytest.raises(LabFailure, match="OVSDB refused"):
+        await transact(pair.one.ovsdb_socket, {"op": "select", "table": "Absent", "where": []})
 
 
 async def test_host_name_that_is_no_link_name_is_refused(pair: Pair) -> None:

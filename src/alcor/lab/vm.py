@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from alcor.base.net import Ip, Mac
-from alcor.lab import traffic
+from alcor.lab import ovsdb, traffic
 from alcor.lab.namespace import Namespace
 
 if TYPE_CHECKING:
@@ -57,11 +57,10 @@ class Vm:
         await self.host.namespace.ip(f"link set {self.tap} up")
         self.namespace.fill_checksums(DEVICE)
 
-    async def plug(self) -> None:
-        """Put its interface into br-int, with the external_ids by which an agent knows it."""
+    async def plug(self) -> int:
+        """Put its interface into br-int, with the external_ids by which an agent knows it; its OpenFlow port number."""
         ids = {"iface-id": self.spec.port_id, "attached-mac": self.spec.mac, "iface-status": "active"}
-        settings = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
-        await self.host.vsctl("add-port", "br-int", self.tap, "--", "set", "interface", self.tap, *settings)
+        return await ovsdb.add_port(self.host.ovsdb_socket, "br-int", self.tap, ids)
 
     async def unplug(self) -> None:
         """Take its interface out of br-int; the virtual machine goes on without a network."""

@@ -33,7 +33,8 @@ class Marks:
 
     def __init__(self, console: Console) -> None:
         is_rich = "utf" in console.encoding.lower()
-        self.yes, self.no, self.line = ("✓", "✗", "━") if is_rich else ("yes", "no", "-")
+        self.yes, self.no, self.itself = ("✓", "✗", "·") if is_rich else ("yes", "no", "-")
+        self.spinner = "dots" if is_rich else "line"
 
     def of(self, seen: Seen) -> Text:
         """How it went: green for reached, dim for refused, red for what differs from the expectation."""
@@ -69,7 +70,9 @@ def pings(outcome: Outcome, marks: Marks) -> RenderableType:
         table.add_column(Text(target.name, style=STYLES[target.network]), justify="center")
     for source in VMS:
         cells = [
-            marks.of(outcome.pings[source.name, target.name]) if source != target else Text("·", style="dim")
+            marks.of(outcome.pings[source.name, target.name])
+            if source != target
+            else Text(marks.itself, style="dim")
             for target in VMS
         ]
         table.add_row(Text(source.name, style=STYLES[source.network]), *cells)

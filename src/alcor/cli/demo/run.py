@@ -79,7 +79,7 @@ async def _stay(console: Console, cloud: Cloud) -> None:
 @contextmanager
 def _step(console: Console, what: str) -> Iterator[None]:
     """Show what is going on while it goes on, and leave a line that says how long it took."""
-    start = time.monotonic()
-    with console.status(what):
+    start, marks = time.monotonic(), drawing.Marks(console)
+    with console.status(what, spinner=marks.spinner):
         yield
-    console.print(f"[green]{drawing.Marks(console).yes}[/] {what} [dim]({time.monotonic() - start:.1f} s)[/]")
+    console.print(f"[green]{marks.yes}[/] {what} [dim]({time.monotonic() - start:.1f} s)[/]")
