@@ -89,6 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slice_ms_max: Annotated[int, S("ms", "How long a scan, sort or answer holds the loop at once.", low=1)] = 5
     request_timeout_s: Annotated[float, S("s", "When a request that has not been answered is dropped.", low=0.1)] = 60.0
     connections_max: Annotated[int, S("connections", "Open connections to the REST API.", low=1)] = 16_384
+    client_wait_s: Annotated[float, S("s", "How long a client may keep us waiting: for its head, its body, or to take some of an answer.", low=0.1)] = 20.0
+    scans_max: Annotated[int, S("lists", "Lists of one project that look at whole tables at a time; others wait.", low=1)] = 4
 
     # Networks and ports: what is given when nothing is asked for
     vni_ranges: Annotated[Ranges, S("from:to,...", "VNIs given to networks.", low=1, high=16_777_215)] = Ranges(((1, 16_777_215),))

@@ -15,7 +15,9 @@ from alcor.store.reader import Reader, Txn
 
 T = TypeVar("T", bound=Stored)
 
-Access = Literal["anyone", "owner", "admin"]  # who may set or see; "owner" = a member/reader of the object's project, or admin
+# Who may set or see: "anyone" who sees the object at all (it may be shared), its "owner" (the project's members and
+# readers), or only an "admin", who may everything.
+Access = Literal["anyone", "owner", "admin"]
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,25 @@ class Api:
     visible: bool = True
     filter: bool = True
     sort: bool = True
-    parse: Callable[[Any], Any] | None = None  # JSON value -> field value; raises ValueError(sentence). Default: by the type
-    answer: Callable[[Any], Any] | None = None  # field value -> JSON-able value. Default: as msgspec encodes it
+    # JSON value -> field value; raises ValueError(sentence). Default: by the type. Null is given to it too, unless
+    # None is a value of the type.
+    parse: Callable[[Any], Any] | None = None
+    answer: Callable[[Any], Any] | None = (
+        None  # field value -> JSON-able value. Default: as msgspec encodes it
+    )
     minimum: int | None = None
     maximum: int | None = None
     max_length: int | None = None
     choices: tuple[Any, ...] = ()
-    nullable: bool = False  # null is taken (as None, or as the default where the type has no None)
+    nullable: bool = (
+        False  # null is taken as the default; where None is a value of the type, null is always taken
+    )
     set_by: Access = "owner"  # who may give it in POST and PUT
-    seen_by: Access = "owner"
+    seen_by: Access = "anyone"
     schema: Mapping[str, Any] | None = None  # OpenAPI, where the type alone does not tell
-    matches: Callable[[Any, str], bool] | None = None  # field value, filter text -> match; default: equality after conversion
+    matches: Callable[[Any, str], bool] | None = (
+        None  # field value, filter text -> match; default: equality after conversion
+    )
 
 
 class Standard(Stored, frozen=True, kw_only=True):
@@ -80,8 +90,10 @@ class Computed(Generic[T]):
     schema: Mapping[str, Any]
     filter: bool = True
     sort: bool = False
-    seen_by: Access = "owner"
-    index: Callable[[Reader, str], Sequence[str] | None] | None = None  # filter text -> candidate ids, where an index helps
+    seen_by: Access = "anyone"
+    index: Callable[[Reader, str], Sequence[str] | None] | None = (
+        None  # filter text -> candidate ids, where an index helps
+    )
 
 
 @dataclass(frozen=True)
@@ -103,9 +115,16 @@ class Resource(Generic[T]):
     on_update: Callable[[Txn, Context, T, T], T] | None = None  # None: PUT is 405
     on_delete: Callable[[Txn, Context, T], None] | None = None  # None: DELETE is 405
     computed: tuple[Computed[T], ...] = ()
-    by_field: Mapping[str, Index[T]] = field(default_factory=dict)  # field -> index of exact values, for filters
+    # Field (or `field.part`, for a filter `field=part=value`) -> index of exact values, for filters. The index may
+    # leave out what is empty, zero or false. `project_id` serves isolation and quota too.
+    by_field: Mapping[str, Index[T]] = field(default_factory=dict)
     is_shared: Callable[[Reader, T], bool] | None = None  # other projects see it too, read only
-    before: Callable[[Txn, Context], None] | None = None  # run first in each request's turn and before lists (default group)
+    shared_ids: Callable[[Reader], Sequence[str]] | None = (
+        None  # all that are shared, where an index knows; else lists scan
+    )
+    before: Callable[[Txn, Context], None] | None = (
+        None  # run first in each request's turn and before lists (default group)
+    )
     quota: str = ""  # name of the quota; "" has none
     access: Access = "owner"  # who may use the noun at all
     doc: str = ""

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ASGI application: finds the URL, the caller and the handler, and answers whatever they raise in Neutron's form.
+
+Knows no noun. What is written here once per request is what every request pays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import traceback
+from contextlib import aclosing
+from time import perf_counter
+
+from alcor.api.parts import Parts
+from alcor.api.urls import Place, made
+from alcor.api.wire import (
+    REQUEST_ID,
+    ClientGoneError,
+    Message,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    error_body,
+    refused,
+)
+from alcor.base import metrics
+from alcor.base.errors import MethodNotAllowed, NotFound, Refusal, TooLarge, Unauthorized
+from alcor.base.telemetry import log_debug, log_error, log_warning, request_id
+from alcor.resource.context import Asked
+
+_REQUEST_ID = re.compile(rb"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"})
+GONE = 499  # in metrics only: the client left before it was answered
+
+
+class App:
+    """The REST API over one store."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._places = made(parts.engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection scope."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = perf_counter()
+        headers = dict(scope["headers"])
+        request = Request(
+            method=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"],
+            headers=headers,
+            scheme=scope["scheme"],
+            receive=receive,
+            is_gone=scope.get("alcor.is_gone", _never),
+            id=self._id(headers),
+        )
+        request_id.set(request.id)
+        place, last = self._places.find(request.path)
+        status = GONE
+        try:
+            reply = await self._replied(request, place, last)
+            status = reply.status
+            await self._send(reply, request, send)
+        except ClientGoneError:
+            log_debug("client gone", method=request.method, path=request.path)
+        finally:
+            self._count(request, place.label if place else "", status, perf_counter() - begun)
+
+    async def _replied(self, request: Request, place: Place | None, last: tuple[str, ...]) -> Reply:
+        try:
+            return await self._handled(request, place, last)
+        except Refusal as refusal:
+            self.parts.meters.counter(metrics.REFUSALS, refusal.type).inc()
+            log_debug("request refused", method=request.method, path=request.path, type=refusal.type)
+            reply = refused(refusal)
+            reply.closes = isinstance(refusal, TooLarge) or refusal.type == "HTTPRequestTimeout"
+            if isinstance(refusal, MethodNotAllowed) and place is not None:
+                reply.headers.append((b"allow", place.allow))
+            if isinstance(refusal, Unauthorized):
+                reply.headers.append((b"www-authenticate", b"Keystone"))
+            return reply
+        except ClientGoneError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the edge: whatever went wrong is answered, and its evidence kept
+            return self._failed(request, error)
+
+    async def _handled(self, request: Request, place: Place | None, last: tuple[str, ...]) -> Reply:
+        if place is None:
+            raise NotFound("The resource could not be found.")
+        method = "GET" if request.method == "HEAD" else request.method
+        handler = place.methods.get(method)
+        if handler is None:
+            if method == "OPTIONS":
+                return Reply(204, headers=[(b"allow", place.allow)])
+            raise MethodNotAllowed(f"The method {request.method} is not allowed for this resource.")
+        if not place.is_open:
+            who = await self.parts.auth.authenticate(request.headers)
+            request.asked = Asked(self.parts.world, who, request.id)
+        return await handler(self.parts, request, *last)
+
+    async def _send(self, reply: Reply, request: Request, send: Send) -> None:
+        headers = [(REQUEST_ID, request.id.encode()), *reply.headers]
+        if reply.closes:
+            headers.append((b"connection", b"close"))
+        if reply.status != 204:
+            headers.append((b"content-type", reply.kind))
+        if reply.chunks is None:
+            if reply.status != 204:
+                headers.append((b"content-length", b"%d" % len(reply.body)))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            body = b"" if request.method == "HEAD" else reply.body
+            await send({"type": "http.response.body", "body": body})
+            return
+        async with aclosing(reply.chunks):
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            async for chunk in reply.chunks:
+                if request.method == "HEAD":
+                    break
+                await self._send_some(chunk, send)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_some(self, chunk: bytes, send: Send) -> None:
+        """Sends a chunk; a client that does not take it for too long is gone."""
+        try:
+            async with asyncio.timeout(self.parts.world.settings.client_wait_s):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            log_warning("client too slow for its answer")
+            raise ClientGoneError from None
+
+    def _failed(self, request: Request, error: Exception) -> Reply:
+        """An answer to a fault of ours: the process stays, the evidence is in the log under the request's id."""
+        log_error(
+            "request failed",
+            method=request.method,
+            path=request.path,
+            error=repr(error),
+            trace="".join(traceback.format_exception(error)),
+        )
+        self.parts.meters.counter(metrics.REFUSALS, "HTTPInternalServerError").inc()
+        message = f"An unexpected error happened. The log has it under {request.id}."
+        return Reply(500, error_body("HTTPInternalServerError", message))
+
+    def _id(self, headers: dict[bytes, bytes]) -> str:
+        """The caller's request id if it is one of OpenStack's, else a new one."""
+        given = headers.get(REQUEST_ID)
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        digits = self.parts.world.entropy(16).hex()
+        return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+
+    def _count(self, request: Request, label: str, status: int, seconds: float) -> None:
+        method = request.method if request.method in _METHODS else "other"
+        meters = self.parts.meters
+        meters.counter(metrics.REQUESTS, method, label, str(status)).inc()
+        meters.histogram(metrics.REQUEST_SECONDS, method).observe(seconds)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    message: Message = await receive()
+    while message["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+        message = await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Create, list, show, update and delete of any noun over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from time import monotonic
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from alcor.api.parts import Parts
+from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, json_reply
+from alcor.base.errors import Invalid, Unavailable
+from alcor.resource.engine import Noun
+from alcor.resource.listing import Listing
+from alcor.resource.query import Query, fields_of, parse_query
+from alcor.store.reader import Txn
+from alcor.store.store import Committed
+
+R = TypeVar("R")
+
+WHOLE_BYTES_MAX = 1_048_576  # a list up to this length is answered whole; a longer one in chunks
+_REVISION_TAG = "revision_number="
+
+
+async def create(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:
+    """POST of one or a bulk: 201."""
+    body = await request.json(parts.world.settings)
+    committed = await _turn(parts, request, noun.create(request.known(), body))
+    return json_reply(201, committed.value, committed.position.revision)
+
+
+async def update(parts: Parts, request: Request, noun: Noun[Any], id: str) -> Reply:
+    """PUT: 200."""
+    body = await request.json(parts.world.settings)
+    turn = noun.update(request.known(), id, body, _if_match(request))
+    committed = await _turn(parts, request, turn)
+    return json_reply(200, committed.value, committed.position.revision)
+
+
+async def delete(parts: Parts, request: Request, noun: Noun[Any], id: str) -> Reply:
+    """DELETE: 204."""
+    if await request.body(parts.world.settings):
+        raise Invalid("Request body is not supported in DELETE.")
+    committed = await _turn(parts, request, noun.delete(request.known(), id, _if_match(request)))
+    return Reply(204, headers=[(REVISION, b"%d" % committed.position.revision)])
+
+
+async def show(parts: Parts, request: Request, noun: Noun[Any], id: str) -> Reply:
+    """GET of one: 200."""
+    await _ready(parts, request, noun)
+    tables = parts.store.tables
+    answer = noun.show(request.known(), id, fields_of(request.query), tables)
+    return json_reply(200, answer, tables.revision)
+
+
+async def find(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:
+    """GET of a collection: 200, whole if it is short, else in chunks."""
+    settings = parts.world.settings
+    query = parse_query(noun.shape, request.query, settings.page_max)
+    await _ready(parts, request, noun)
+    tables = parts.store.tables
+    found = noun.find(request.known(), query, tables, settings.slice_ms_max / 1000)
+    revision = (REVISION, b"%d" % tables.revision)
+    chunks = _bounded(parts, request, found, _list(parts, request, noun, found))
+    whole = bytearray()
+    async for chunk in chunks:
+        whole += chunk
+        if len(whole) > WHOLE_BYTES_MAX:
+            return Reply(200, headers=[revision], chunks=_rest(bytes(whole), chunks))
+    return Reply(200, bytes(whole), headers=[revision])
+
+
+async def _ready(parts: Parts, request: Request, noun: Noun[Any]) -> None:
+    """Waits until reads are current, and writes what must be there before the caller may read."""
+    await parts.store.caught_up()
+    missing = noun.prepared(request.known(), parts.store.tables)
+    if missing is not None:
+        await _turn(parts, request, missing)
+
+
+async def _turn(parts: Parts, request: Request, work: Callable[[Txn], R]) -> Committed[R]:
+    """Runs `work` in a turn, unless the client or the time for it is gone before that."""
+    is_gone = request.is_gone
+    limit_s = parts.world.settings.request_timeout_s
+    until = monotonic() + limit_s
+
+    def turn(txn: Txn) -> R:
+        if is_gone():
+            raise ClientGoneError
+        if monotonic() > until:
+            raise Unavailable("The request waited too long for its turn. Nothing was changed.")
+        return work(txn)
+
+    return await parts.store.submit(turn, tenant=request.known().project_id, deadline_s=limit_s)
+
+
+async def _bounded(
+    parts: Parts, request: Request, found: Listing[Any], chunks: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(chunks):
+        if not found.is_scan:
+            async for chunk in chunks:
+                yield chunk
+            return
+        async with parts.scans.admitted(request.known().project_id):
+            async for chunk in chunks:
+                yield chunk
+
+
+async def _list(
+    parts: Parts, request: Request, noun: Noun[Any], found: Listing[Any]
+) -> AsyncGenerator[bytes, None]:
+    """The JSON of a list, a slice at a time."""
+    asked, query, tables = request.known(), found.query, parts.store.tables
+    plural = noun.resource.plural
+    yield b'{"%s":[' % plural.encode()
+    count, first, last, comma = 0, "", "", b""
+    async for stored in found.slices():
+        if not stored:
+            continue
+        if request.is_gone():
+            raise ClientGoneError
+        first, last = first or stored[0].id, stored[-1].id
+        count += len(stored)
+        yield comma + encode(noun.answers(asked, query.fields, tables, stored))[1:-1]
+        comma = b","
+    links = _links(request, query, count, first, last)
+    yield b'],"%s_links":%s}' % (plural.encode(), encode(links)) if links else b"]}"
+
+
+async def _rest(begun: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(chunks):
+        yield begun
+        async for chunk in chunks:
+            yield chunk
+
+
+def _links(request: Request, query: Query, count: int, first: str, last: str) -> list[dict[str, str]]:
+    """Neutron's links to the pages beside this one."""
+    links: list[dict[str, str]] = []
+    if query.limit is None:
+        return links
+    url = f"{request.base_url()}{request.path}"
+    kept = [(name, value) for name, value in query.parameters if name not in {"marker", "page_reverse"}]
+    is_short = count < query.limit
+    if not (is_short and not query.page_reverse):
+        marked = [*kept, ("marker", last)] if count else kept
+        links.append({"rel": "next", "href": f"{url}?{urlencode(marked)}"})
+    if not (is_short and query.page_reverse):
+        marked = [*kept, ("marker", first)] if count else kept
+        links.append({"rel": "previous", "href": f"{url}?{urlencode([*marked, ('page_reverse', 'True')])}"})
+    return links
+
+
+def _if_match(request: Request) -> int | None:
+    """The revision number that If-Match asks for. Raises Invalid for one that is none, and for several."""
+    header = request.headers.get(b"if-match")
+    if header is None:
+        return None
+    tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.decode("latin-1").split(",")]
+    numbers = [tag.removeprefix(_REVISION_TAG) for tag in tags if tag.startswith(_REVISION_TAG)]
+    if len(numbers) > 1:
+        raise Invalid(
+            "Bad if-match request: Multiple revision_number etags are not supported.", type="BadRequest"
+        )
+    if not numbers:
+        return None
+    if not (numbers[0].isascii() and numbers[0].isdigit() and len(numbers[0]) < 19):
+        raise Invalid(
+            "Bad if-match request: Revision number etag must be in the format of revision_number=<int>.",
+            type="BadRequest",
+        )
+    return int(numbers[0])

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the handlers of the API stand on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from alcor.api.auth import Auth
+from alcor.base.telemetry import Meters
+from alcor.resource.context import World
+from alcor.resource.engine import Engine
+from alcor.store.store import Store
+
+
+class Scans:
+    """Admits at most so many scans of whole tables at a time for one project; others wait their turn."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._by_project: dict[str, list[Any]] = {}  # semaphore, and how many use or await it
+
+    @asynccontextmanager
+    async def admitted(self, project_id: str) -> AsyncIterator[None]:
+        """Holds one of the project's scans."""
+        entry = self._by_project.setdefault(project_id, [asyncio.Semaphore(self._most), 0])
+        entry[1] += 1
+        try:
+            async with entry[0]:
+                yield
+        finally:
+            entry[1] -= 1
+            if not entry[1]:
+                del self._by_project[project_id]
+
+
+@dataclass
+class Parts:
+    """The engine, the store, and what the process says of itself."""
+
+    engine: Engine
+    store: Store
+    auth: Auth
+    world: World
+    meters: Meters = field(default_factory=Meters)
+    scans: Scans = field(init=False)
+    openapi: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.scans = Scans(self.world.settings.scans_max)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP as the handlers see it: a request with its whole body read within bounds, and a reply, whole or in chunks.
+
+Past this module JSON is plain Python values; what Neutron's clients read of an error is made here too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from alcor.base.config import Settings
+from alcor.base.errors import Invalid, Refusal, TooLarge, UnsupportedMedia
+from alcor.resource.context import Asked
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = b"application/json"
+REVISION = b"x-alcor-revision"  # the log revision at which an answer was true
+REQUEST_ID = b"x-openstack-request-id"
+
+encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class ClientGoneError(Exception):
+    """The client has closed its connection: nobody waits for an answer."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. `asked` is set once the caller is known."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    scheme: str
+    receive: Receive
+    is_gone: Callable[[], bool]
+    id: str
+    asked: Asked | None = None
+
+    def known(self) -> Asked:
+        """Who asks. Only for URLs that authenticate."""
+        assert self.asked is not None
+        return self.asked
+
+    def base_url(self) -> str:
+        """The address under which the client reaches this service."""
+        scheme = self.headers.get(b"x-forwarded-proto", self.scheme.encode()).decode("latin-1")
+        host = self.headers.get(b"x-forwarded-host") or self.headers.get(b"host") or b"localhost"
+        return f"{scheme}://{host.decode('latin-1')}"
+
+    async def json(self, settings: Settings) -> object:
+        """The body's value. Raises UnsupportedMedia, TooLarge, Invalid, ClientGoneError."""
+        kind = self.headers.get(b"content-type")
+        if kind and kind.partition(b";")[0].strip().lower() != JSON:
+            name = kind.decode("latin-1")
+            raise UnsupportedMedia(f"The content type {name} is not read here: send application/json.")
+        body = await self.body(settings)
+        try:
+            return _decode(body)
+        except (msgspec.DecodeError, RecursionError) as wrong:
+            reason = "it is nested too deeply" if isinstance(wrong, RecursionError) else str(wrong)
+            raise Invalid(f"Body contains invalid data: {reason}") from None
+
+    async def body(self, settings: Settings) -> bytes:
+        """The body. Raises TooLarge before more than the limit is read, Invalid for a body that does not come."""
+        most = settings.body_bytes_max
+        length = self.headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > most:
+            raise _too_large(most)
+        message = await self._next(settings)
+        if not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > most:
+                raise _too_large(most)
+            return body
+        return await self._rest(message, settings)
+
+    async def _rest(self, message: Message, settings: Settings) -> bytes:
+        parts = [message.get("body", b"")]
+        size = len(parts[0])
+        try:
+            async with asyncio.timeout(settings.client_wait_s):
+                while message.get("more_body", False):
+                    message = await self._next(settings)
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > settings.body_bytes_max:
+                        raise _too_large(settings.body_bytes_max)
+        except TimeoutError:
+            raise _slow(settings) from None
+        return b"".join(parts)
+
+    async def _next(self, settings: Settings) -> Message:
+        try:
+            async with asyncio.timeout(settings.client_wait_s):
+                message = await self.receive()
+        except TimeoutError:
+            raise _slow(settings) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        return message
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer: `body`, or `chunks` where it is long and made while it is sent."""
+
+    status: int
+    body: bytes = b""
+    kind: bytes = JSON
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    chunks: AsyncGenerator[bytes, None] | None = None
+    closes: bool = False  # the connection is of no more use: part of the request was not read
+
+
+def json_reply(status: int, value: object, revision: int | None = None) -> Reply:
+    """A whole JSON answer, true at `revision`."""
+    reply = Reply(status, encode(value))
+    if revision is not None:
+        reply.headers.append((REVISION, b"%d" % revision))
+    return reply
+
+
+def refused(refusal: Refusal) -> Reply:
+    """A refusal in Neutron's form."""
+    return Reply(refusal.status, error_body(refusal.type, refusal.message, refusal.detail))
+
+
+def error_body(type: str, message: str, detail: str = "") -> bytes:
+    """The JSON that Neutron's clients read of an error."""
+    return encode({"NeutronError": {"type": type, "message": message, "detail": detail}})
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The request body is longer than {most} bytes.")
+
+
+def _slow(settings: Settings) -> Invalid:
+    return Invalid(
+        f"The request body did not arrive within {settings.client_wait_s:g} seconds.",
+        type="HTTPRequestTimeout",
+    )

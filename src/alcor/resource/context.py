@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks, and what a rule may use of time, ids and randomness."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+import msgspec
+
+from alcor.base.clock import Clock, SystemClock, utc_text
+from alcor.base.config import Settings
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, as authentication found out. Roles as Keystone has them: admin implies member implies reader."""
+
+    project_id: str
+    user_id: str
+    roles: frozenset[str]
+    is_admin: bool
+    can_write: bool  # in its own project
+    can_read: bool  # its own project
+
+
+def identity(project_id: str, user_id: str, roles: Iterable[str]) -> Identity:
+    """The identity of a caller with these roles, whatever their case."""
+    known = frozenset(role.lower() for role in roles)
+    is_admin = "admin" in known
+    can_write = is_admin or "member" in known
+    return Identity(
+        project_id=project_id,
+        user_id=user_id,
+        roles=known,
+        is_admin=is_admin,
+        can_write=can_write,
+        can_read=can_write or "reader" in known,
+    )
+
+
+@dataclass(frozen=True)
+class World:
+    """What the engine is given of settings, time and randomness."""
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    entropy: Callable[[int], bytes] = os.urandom
+
+
+class Asked:
+    """One request's `resource.declare.Context`. Made by `asked`; `given` differs between the objects of a bulk."""
+
+    __slots__ = (
+        "_entropy", "can_read", "can_write", "given", "is_admin", "now", "project_id", "request_id", "roles",
+        "settings", "user_id",
+    )  # fmt: skip
+
+    def __init__(self, world: World, who: Identity, request_id: str = "") -> None:
+        self.project_id = who.project_id
+        self.user_id = who.user_id
+        self.roles = who.roles
+        self.is_admin = who.is_admin
+        self.can_write = who.can_write
+        self.can_read = who.can_read
+        self.request_id = request_id
+        self.now = utc_text(world.clock.now_s())
+        self.given: frozenset[str] = frozenset()
+        self.settings = world.settings
+        self._entropy = world.entropy
+
+    def with_given(self, given: frozenset[str]) -> Self:
+        """The same request, of the object whose body named these fields."""
+        copy = object.__new__(type(self))
+        for name in Asked.__slots__:
+            setattr(copy, name, getattr(self, name))
+        copy.given = given
+        return copy
+
+    def new_id(self) -> str:
+        """A fresh UUID (RFC 9562, version 4)."""
+        digits = self._entropy(16).hex()
+        variant = "89ab"[int(digits[16], 16) & 3]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+    def random_bits(self, bits: int) -> int:
+        """A number of `bits` random bits."""
+        return int.from_bytes(self._entropy((bits + 7) // 8), "big") >> (-bits % 8)

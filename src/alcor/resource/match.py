@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters of a list as predicates on objects, and the indexes that spare looking at all objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_origin
+
+import msgspec
+
+from alcor.base.errors import Invalid
+from alcor.resource.context import Asked
+from alcor.resource.declare import Access, Computed
+from alcor.resource.parse import parse_bool, parse_int
+from alcor.resource.query import CHANGED_SINCE, Query
+from alcor.resource.shape import PROJECT, Attribute, Shape
+from alcor.store.declare import Index, Key, Stored
+from alcor.store.tables import Tables
+
+T = TypeVar("T", bound=Stored)
+Predicate = Callable[[T], bool]
+
+
+@dataclass(frozen=True)
+class ById:
+    """Candidates by id, each once, ascending."""
+
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ByIndex(Generic[T]):
+    """Candidates under one key of an index."""
+
+    index: Index[T]
+    key: Key
+
+
+Candidates = ById | ByIndex[T] | None  # None: every object of the table
+
+
+def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> list[Predicate[T]]:
+    """What an object must fulfil to be listed, visibility first. Raises Invalid for a value that has no meaning."""
+    found = [visible(shape, asked, tables)]
+    for name, texts in query.filters.items():
+        attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
+        if name == CHANGED_SINCE:
+            found.append(_since(texts))
+        elif attribute is not None:
+            _check_seen(shape, asked, attribute.api.seen_by, name)
+            found.append(_matches(attribute, texts))
+        elif computed is not None:
+            _check_seen(shape, asked, computed.seen_by, name)
+            found.append(_computed(computed, texts, tables))
+    return found
+
+
+def visible(shape: Shape[T], asked: Asked, tables: Tables) -> Predicate[T]:
+    """Whether the caller may see an object."""
+    resource = shape.resource
+    if asked.is_admin:
+        return _always
+    if not asked.can_read or resource.access == "admin":
+        return _never
+    project_id, is_shared = asked.project_id, resource.is_shared
+    if is_shared is None:
+        return lambda stored: stored.project_id == project_id  # type: ignore[attr-defined]  # all nouns are Standard
+    return lambda stored: stored.project_id == project_id or is_shared(tables, stored)  # type: ignore[attr-defined]
+
+
+def _always(_: Stored) -> bool:
+    return True
+
+
+def _never(_: Stored) -> bool:
+    return False
+
+
+def candidates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Candidates[T]:
+    """The fewest objects among which all that match are found by an index."""
+    table = shape.resource.table
+    best: Candidates[T] = None
+    fewest = tables.size(table)
+    for found in _offers(shape, asked, query, tables):
+        count = len(found.ids) if isinstance(found, ById) else tables.count(table, found.index, found.key)
+        if count < fewest or (best is None and count <= fewest):
+            best, fewest = found, count
+    return best
+
+
+def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iterable[ById | ByIndex[T]]:
+    """Every index that serves this list, cheapest to ask first."""
+    resource = shape.resource
+    if ids := query.filters.get("id"):
+        yield ById(sorted(set(ids)))
+    for name, texts in query.filters.items():
+        attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
+        if attribute is not None and (index := resource.by_field.get(attribute.field)) is not None:
+            keys = {_converted(attribute, text) for text in texts}
+            if all(keys):  # an index need not hold what is empty, zero or false
+                yield _under(index, keys, tables)
+        if attribute is not None:
+            yield from _nested_offers(shape, attribute, texts, tables)
+        if computed is not None and computed.index is not None:
+            answers = [computed.index(tables, text) for text in texts]
+            if all(ids is not None for ids in answers):
+                yield ById(sorted({one for ids in answers for one in ids or ()}))
+    if not asked.is_admin and (index := resource.by_field.get(PROJECT)) is not None:
+        if resource.is_shared is None:
+            yield ByIndex(index, asked.project_id)
+        elif resource.shared_ids is not None:
+            shared = resource.shared_ids(tables)
+            yield (
+                ById(sorted({*shared, *tables.ids(index, asked.project_id)}))
+                if shared
+                else ByIndex(index, asked.project_id)
+            )
+
+
+def _nested_offers(
+    shape: Shape[T], attribute: Attribute, texts: Sequence[str], tables: Tables
+) -> Iterable[ById | ByIndex[T]]:
+    """Indexes named for a part of a field: `fixed_ips.ip_address` serves `fixed_ips=ip_address=10.0.0.3`."""
+    parts: dict[str, set[Key]] = {}
+    for text in texts:
+        part, equals, wanted = text.partition("=")
+        if equals and wanted:
+            parts.setdefault(part, set()).add(wanted)
+    for part, keys in parts.items():
+        if (index := shape.resource.by_field.get(f"{attribute.field}.{part}")) is not None:
+            yield _under(index, keys, tables)
+
+
+def _under(index: Index[T], keys: set[Key], tables: Tables) -> ById | ByIndex[T]:
+    if len(keys) == 1:
+        return ByIndex(index, next(iter(keys)))
+    return ById(sorted({one for key in keys for one in tables.ids(index, key)}))
+
+
+def _check_seen(shape: Shape[T], asked: Asked, access: Access, name: str) -> None:
+    if not shape.may_see(access, is_admin=asked.is_admin):
+        raise Invalid(f"{[name]} is invalid attribute for filtering")
+
+
+def _matches(attribute: Attribute, texts: Sequence[str]) -> Predicate[Any]:
+    field, matches = attribute.field, attribute.api.matches
+    if matches is not None:
+        return _grouped(field, matches, texts)
+    if _is_many(attribute.kind):
+        wanted = frozenset(texts)
+        return lambda stored: any(_as_text(value) in wanted for value in getattr(stored, field))
+    values = {_converted(attribute, text) for text in texts}
+    if "" in texts:
+        values |= {"", None}
+    return lambda stored: getattr(stored, field) in values
+
+
+def _grouped(field: str, matches: Callable[[Any, str], bool], texts: Sequence[str]) -> Predicate[Any]:
+    """Texts `key=value` of one key are alternatives, and so are plain texts; those of different keys must all hold."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        groups.setdefault(text.partition("=")[0] if "=" in text else "", []).append(text)
+    choices = list(groups.values())
+
+    def fulfils(stored: Any) -> bool:
+        value = getattr(stored, field)
+        return all(any(matches(value, text) for text in choice) for choice in choices)
+
+    return fulfils
+
+
+def _computed(computed: Computed[T], texts: Sequence[str], tables: Tables) -> Predicate[T]:
+    wanted = frozenset(text.lower() for text in texts) if _is_boolean(computed) else frozenset(texts)
+
+    def fulfils(stored: T) -> bool:
+        value = computed.value(tables, stored)
+        if isinstance(value, list | tuple):
+            return any(_as_text(one) in wanted for one in value)
+        return _as_text(value) in wanted
+
+    return fulfils
+
+
+def _is_boolean(computed: Computed[Any]) -> bool:
+    return computed.schema.get("type") == "boolean"
+
+
+def _since(texts: Sequence[str]) -> Predicate[Any]:
+    since = max(text[:19] for text in texts) + "Z"  # our timestamps are whole seconds
+    return lambda stored: stored.updated_at >= since
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if value is True or value is False:
+        return "true" if value else "false"
+    return str(value)
+
+
+def _converted(attribute: Attribute, text: str) -> Any:
+    """The value that a filter's text means for a field. Raises Invalid."""
+    try:
+        if attribute.kind is bool:
+            return parse_bool(text)
+        if attribute.kind is int:
+            return parse_int(text) if text else None
+        if attribute.kind is str or not text:
+            return text
+        return attribute.parse(text)
+    except ValueError as wrong:
+        if attribute.kind in {bool, int}:
+            reason = str(wrong).removesuffix(".")
+            raise Invalid(f"Invalid input for {attribute.name}. Reason: {reason}.") from None
+        return text  # a text that no object can have: it matches nothing
+
+
+def _is_many(kind: Any) -> bool:
+    return get_origin(kind) in {tuple, list, frozenset} or (
+        isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    )

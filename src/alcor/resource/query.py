@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a query string asks of a list: fields, filters, order and page, read once and refused in Neutron's words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from alcor.base.errors import Invalid
+from alcor.resource.parse import shown
+from alcor.resource.shape import PROJECT, TENANT, Shape
+
+CHANGED_SINCE = "changed_since"
+PARAMETERS_MAX = 4_096  # in one query string: a client that filters by many ids sends as many
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|\.[0-9]+Z?)?", re.ASCII)
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """A list request. Filters of one name are alternatives; those of different names must all hold."""
+
+    fields: tuple[str, ...] = ()
+    filters: dict[str, tuple[str, ...]] = {}  # by wire name
+    sorts: tuple[tuple[str, bool], ...] = ()  # wire name, whether descending
+    limit: int | None = None
+    marker: str | None = None
+    page_reverse: bool = False
+    parameters: tuple[tuple[str, str], ...] = ()  # all of them, for the links to other pages
+
+
+EVERYTHING = Query()
+
+
+def parse_query(shape: Shape[Any], text: bytes, page_max: int) -> Query:
+    """The query. Raises Invalid for unknown filters and sort keys, and for values that mean nothing."""
+    if not text:
+        return Query(limit=page_max) if page_max > 0 else EVERYTHING
+    parameters = parameters_of(text)
+    taken: dict[str, list[str]] = {}
+    for name, value in parameters:
+        taken.setdefault(name, []).append(value)
+    fields = taken.pop("fields", [])
+    keys, directions = taken.pop("sort_key", []), taken.pop("sort_dir", [])
+    limit = _limit(taken.pop("limit", ["0"])[-1], page_max)
+    marker = taken.pop("marker", [""])[-1]
+    reverse = taken.pop("page_reverse", ["False"])[-1]
+    return Query(
+        fields=tuple(field for field in fields if field),
+        filters=_filters(shape, taken),
+        sorts=_sorts(shape, [key for key in keys if key], [word for word in directions if word]),
+        limit=limit,
+        marker=marker or None if limit else None,
+        page_reverse=reverse.lower() == "true",
+        parameters=tuple(parameters),
+    )
+
+
+def fields_of(text: bytes) -> tuple[str, ...]:
+    """The fields that a show asks for; other parameters mean nothing to it."""
+    return tuple(value for name, value in parameters_of(text) if name == "fields" and value) if text else ()
+
+
+def parameters_of(text: bytes) -> list[tuple[str, str]]:
+    """The parameters in order. Raises Invalid for text that is no query string."""
+    try:
+        return parse_qsl(
+            text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX
+        )
+    except UnicodeDecodeError:
+        raise Invalid("The query string is not UTF-8 with percent-encoding.") from None
+    except ValueError:
+        raise Invalid(f"The query string has more than {PARAMETERS_MAX} parameters.") from None
+
+
+def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    unknown = []
+    for name, values in taken.items():
+        if name == TENANT:
+            name = PROJECT
+        attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
+        is_known = (
+            attribute.api.filter and attribute.api.visible if attribute else computed and computed.filter
+        )
+        if is_known or (name == CHANGED_SINCE and _UPDATED in shape.by_name):
+            found[name] = (*found.get(name, ()), *values)
+        else:
+            unknown.append(shown(name))
+    if unknown:
+        raise Invalid(f"{unknown} is invalid attribute for filtering")
+    for value in found.get(CHANGED_SINCE, ()):
+        if not _TIMESTAMP.fullmatch(value):
+            raise Invalid(f"Invalid input for changed_since. Reason: '{shown(value)}' is not a timestamp.")
+    return found
+
+
+_UPDATED = "updated_at"
+
+
+def _sorts(shape: Shape[Any], keys: list[str], directions: list[str]) -> tuple[tuple[str, bool], ...]:
+    if len(keys) != len(directions):
+        raise Invalid("The number of sort_keys and sort_dirs must be same")
+    absent = [shown(key) for key in keys if not _is_sortable(shape, key)]
+    if absent:
+        raise Invalid(f"{absent} is invalid attribute for sort_keys")
+    wrong = [shown(word) for word in directions if word not in {"asc", "desc"}]
+    if wrong:
+        raise Invalid(f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
+    return tuple((key, word == "desc") for key, word in zip(keys, directions, strict=True))
+
+
+def _is_sortable(shape: Shape[Any], key: str) -> bool:
+    attribute, computed = shape.by_name.get(key), shape.computed_by_name.get(key)
+    if attribute is not None:
+        return attribute.api.sort and attribute.api.visible
+    return computed is not None and computed.sort
+
+
+def _limit(text: str, page_max: int) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Invalid(
+            f"Bad limit request: Limit must be an integer 0 or greater and not '{shown(text)}'.",
+            type="BadRequest",
+        )
+    limit = int(text)
+    if page_max > 0:
+        return min(limit, page_max) or page_max
+    return limit or None

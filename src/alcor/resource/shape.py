@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A noun's fields made ready: how a body becomes field values, and how an object becomes an answer.
+
+Everything is worked out once from the annotations of the stored struct; a request only looks it up. The order of
+refusals is Neutron's: unknown attributes, then attributes not allowed and missing ones, then bad values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from alcor.base.errors import Invalid
+from alcor.resource import parse
+from alcor.resource.declare import Access, Api, Computed, Resource
+from alcor.store.declare import Stored
+from alcor.store.reader import Reader
+
+T = TypeVar("T", bound=Stored)
+
+PROJECT, TENANT = "project_id", "tenant_id"  # one attribute under Neutron's two names for it
+_ID = Api(post=False)
+_VIEWS_MAX = 256  # choices of `fields` that stay compiled per noun
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One field of a noun as the API has it."""
+
+    field: str  # of the struct
+    name: str  # on the wire
+    api: Api
+    kind: Any  # the field's type, without None
+    is_optional: bool
+    is_required: bool
+    default: Any  # msgspec.UNSET if there is none
+    parse: parse.Parser  # JSON value -> field value, null included
+
+
+@dataclass(frozen=True)
+class View(Generic[T]):
+    """Which wire fields an answer has, and where each comes from."""
+
+    names: tuple[str, ...]
+    read: Callable[[T], tuple[Any, ...]]
+    answers: tuple[tuple[str, Callable[[Any], Any]], ...]
+    computed: tuple[tuple[str, Callable[[Reader, T], Any]], ...]
+
+    def answer(self, reader: Reader, stored: T) -> dict[str, Any]:
+        """The object as JSON-able values."""
+        shown = dict(zip(self.names, self.read(stored), strict=True))
+        for name, turn in self.answers:
+            shown[name] = turn(shown[name])
+        for name, value in self.computed:
+            shown[name] = value(reader, stored)
+        return shown
+
+
+class Shape(Generic[T]):
+    """What one noun takes and answers."""
+
+    def __init__(self, resource: Resource[T], extended: Iterable[Computed[T]] = ()) -> None:
+        self.resource = resource
+        self.kind = resource.table.kind
+        self.attributes = tuple(_attributes(self.kind))
+        self.computed = (*resource.computed, *extended)
+        self.by_name = {attribute.name: attribute for attribute in self.attributes}
+        self.by_name[TENANT] = self.by_name[PROJECT]
+        self.computed_by_name = {computed.name: computed for computed in self.computed}
+        self.related: dict[str, Shape[Any]] = {}  # computed name -> the noun that its values are objects of
+        self._required = tuple(attribute for attribute in self.attributes if attribute.is_required)
+        self._admin_only = tuple(
+            attribute
+            for attribute in self.attributes
+            if attribute.api.set_by == "admin" and attribute.name != PROJECT
+        )
+        self._views: dict[tuple[frozenset[str] | None, bool, bool], View[T]] = {}
+
+    def created(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The field values that a POST gives. Raises Invalid."""
+        by_name = self.by_name
+        for name in body:
+            attribute = by_name.get(name)
+            if attribute is None or not attribute.api.post:
+                raise self._refused(body, is_create=True)
+        for attribute in self._required:
+            if attribute.name not in body:
+                raise self._refused(body, is_create=True)
+        return self._parsed(body)
+
+    def updated(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The field values that a PUT gives. Raises Invalid."""
+        by_name = self.by_name
+        for name in body:
+            attribute = by_name.get(name)
+            if attribute is None or not attribute.api.put:
+                raise self._refused(body, is_create=False)
+        return self._parsed(body)
+
+    def guarded(self, given: Mapping[str, Any], *, is_create: bool) -> str:
+        """The wire name of the first given field that only admins may set; "" if there is none.
+
+        A field given as its default on create is nobody's business, as in Neutron.
+        """
+        for attribute in self._admin_only:
+            if attribute.field in given and not (is_create and given[attribute.field] == attribute.default):
+                return attribute.name
+        return ""
+
+    def view(self, fields: Iterable[str], *, is_admin: bool, is_owner: bool) -> View[T]:
+        """The view with these wire fields (none named: all) that such a caller may see. Unknown names are ignored."""
+        wanted = frozenset(fields) or None
+        key = (wanted, is_admin, is_owner)
+        view = self._views.get(key)
+        if view is None:
+            if len(self._views) >= _VIEWS_MAX:
+                self._views.clear()
+            view = self._views[key] = self._compiled(wanted, is_admin=is_admin, is_owner=is_owner)
+        return view
+
+    def may_see(self, access: Access, *, is_admin: bool, is_owner: bool = True) -> bool:
+        """Whether a field of this access is shown."""
+        return is_admin or access == "anyone" or (access == "owner" and is_owner)
+
+    def _parsed(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        by_name = self.by_name
+        given: dict[str, Any] = {}
+        name = ""
+        try:
+            for name, value in body.items():
+                attribute = by_name[name]
+                given[attribute.field] = attribute.parse(value)
+        except ValueError as wrong:
+            reason = str(wrong).removesuffix(".")
+            raise Invalid(f"Invalid input for {name}. Reason: {reason}.") from None
+        if TENANT in body and PROJECT in body and body[TENANT] != body[PROJECT]:
+            raise Invalid("'project_id' and 'tenant_id' do not match")
+        return given
+
+    def _refused(self, body: Mapping[str, Any], *, is_create: bool) -> Invalid:
+        """What is wrong with the names of `body`."""
+        if TENANT in body and PROJECT in body and body[TENANT] != body[PROJECT]:
+            return Invalid("'project_id' and 'tenant_id' do not match")
+        unknown = sorted(parse.shown(name) for name in body if name not in self.by_name)
+        # Neutron has an attribute that is only answered in its map too, and so names it as not allowed.
+        answered = [name for name in unknown if name in self.computed_by_name]
+        unknown = [name for name in unknown if name not in self.computed_by_name]
+        if unknown:
+            return Invalid(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
+        refused = answered + [
+            name for name in body if name not in answered and not self._is_allowed(name, is_create=is_create)
+        ]
+        if refused and is_create:
+            return Invalid(f"Attribute '{refused[0]}' not allowed in POST")
+        if refused:
+            return Invalid(f"Cannot update read-only attribute {refused[0]}")
+        missing = [attribute.name for attribute in self._required if attribute.name not in body]
+        return Invalid(f"Failed to parse request. Required attribute '{missing[0]}' not specified")
+
+    def _is_allowed(self, name: str, *, is_create: bool) -> bool:
+        api = self.by_name[name].api
+        return api.post if is_create else api.put
+
+    def _compiled(self, wanted: frozenset[str] | None, *, is_admin: bool, is_owner: bool) -> View[T]:
+        shown = [
+            (name, attribute)
+            for name, attribute in self._visible()
+            if (wanted is None or name in wanted)
+            and self.may_see(attribute.api.seen_by, is_admin=is_admin, is_owner=is_owner)
+        ]
+        computed = [
+            (one.name, self._value_of(one, is_admin=is_admin))
+            for one in self.computed
+            if (wanted is None or one.name in wanted)
+            and self.may_see(one.seen_by, is_admin=is_admin, is_owner=is_owner)
+        ]
+        return View(
+            tuple(name for name, _ in shown),
+            _reader_of(tuple(attribute.field for _, attribute in shown)),
+            tuple((name, attribute.api.answer) for name, attribute in shown if attribute.api.answer),
+            tuple(computed),
+        )
+
+    def _visible(self) -> list[tuple[str, Attribute]]:
+        shown = [(one.name, one) for one in self.attributes if one.api.visible]
+        return [*shown, (TENANT, self.by_name[PROJECT])]
+
+    def _value_of(self, one: Computed[T], *, is_admin: bool) -> Callable[[Reader, T], Any]:
+        related = self.related.get(one.name)
+        if related is None:
+            return one.value
+        view = related.view((), is_admin=is_admin, is_owner=True)
+        return lambda reader, stored: [view.answer(reader, other) for other in one.value(reader, stored)]
+
+
+def _reader_of(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda stored: tuple(getattr(stored, field) for field in fields)
+
+
+def _attributes(kind: type[Stored]) -> Iterable[Attribute]:
+    hints = get_type_hints(kind, include_extras=True)
+    for field in sorted(msgspec.structs.fields(kind), key=lambda field: field.name != "id"):
+        api = _ID if field.name == "id" else _api_of(hints[field.name])
+        if api is None:
+            continue
+        hint = hints[field.name]
+        plain, is_optional = parse.split_optional(
+            get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        )
+        default = _default_of(field)
+        yield Attribute(
+            field=field.name,
+            name=api.name or field.name,
+            api=api,
+            kind=plain,
+            is_optional=is_optional,
+            is_required=api.required,
+            default=default,
+            parse=_parser_of(api, plain, is_optional, default),
+        )
+
+
+def _api_of(hint: Any) -> Api | None:
+    for note in getattr(hint, "__metadata__", ()):
+        if isinstance(note, Api):
+            return note
+    return None
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return msgspec.UNSET
+
+
+def _parser_of(api: Api, kind: Any, is_optional: bool, default: Any) -> parse.Parser:
+    """The parser of a field. One of the feature's own is given null too, unless null is a value of the type."""
+    read = api.parse or parse.by_kind(kind)
+    if api.choices:
+        read = parse.chosen(read, api.choices)
+    if api.minimum is not None or api.maximum is not None:
+        read = parse.bounded(read, api.minimum, api.maximum)
+    if api.max_length is not None:
+        read = parse.short(read, api.max_length)
+    if is_optional:
+        return parse.or_none(read, None)
+    if api.nullable and api.parse is None:
+        return parse.or_none(read, default)
+    return read
