@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 PACKAGES := python3 python3-venv openvswitch-switch ethtool tcpdump iputils-ping iperf3 iproute2
 TOOLS := python3 ovs-vswitchd ovsdb-server ovs-vsctl ovs-ofctl ethtool tcpdump ping iperf3 ip
 HAS_TOOLS := for tool in $(TOOLS); do command -v $$tool >/dev/null || exit 1; done; python3 -c 'import ensurepip, venv'
-ENV := .make/env
+ENV := .venv/.ready
 ARGS ?=
 
 .PHONY: help demo test lint fast bench-small docs proto clean
@@ -44,8 +44,11 @@ docs: $(ENV)
 	@for page in settings errors metrics; do python -m alcor.base.doc $$page > docs/$$page.md; done
 	@python -m alcor.dataplane.doc > docs/pipeline.md
 
+proto: $(ENV)
+	@python proto/generate.py
+
 clean:
-	rm -rf .venv .make .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # Written anew when the declared dependencies change.
 $(ENV): pyproject.toml
@@ -61,4 +64,4 @@ $(ENV): pyproject.toml
 	@echo "Preparing .venv (a minute, the first time)"
 	@[ -x .venv/bin/python ] || python3 -m venv .venv
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
-	@mkdir -p $(@D) && touch $@
+	@touch $@
