@@ -8,6 +8,8 @@ Field semantics and names are those of ovs-fields(7); `dataplane.openflow` turns
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ _FIELDS = (
     Field("tun_dst", 32),
     Field("tun_metadata0", 32),
     *(Field(f"reg{number}", 32) for number in range(16)),
-    *(Field(f"xxreg{number}", 128) for number in range(4)),  # xxregN overlaps reg4N..reg4N+3, reg4N most significant
+    *(
+        Field(f"xxreg{number}", 128) for number in range(4)
+    ),  # xxregN overlaps reg4N..reg4N+3, reg4N most significant
     Field("eth_src", 48),
     Field("eth_dst", 48),
     Field("eth_type", 16, False),
@@ -80,7 +84,7 @@ ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One field of a match: `packet & mask == value`. `mask` has all bits set for an exact match; `value` has no bit outside it."""
+    """One field of a match: `packet & mask == value`; `value` has no bit outside `mask`, all ones when exact."""
 
     field: str
     value: int
@@ -93,11 +97,13 @@ Match = tuple[Term, ...]  # sorted by field name, each field at most once
 def match(**fields: int | tuple[int, int]) -> Match:
     """A match from field names; a tuple is (value, mask). A field whose mask is 0 is left out.
 
-    Raises ValueError for an unknown field, a value out of range, or a mask where OVS takes none.
+    The result is in the one form in which Open vSwitch gives it back, so that what was sent and what was read compare
+    equal: xxregN becomes its four registers. Raises ValueError for an unknown field, a value out of range, a mask where
+    OVS takes none, and for what OVS would accept but not give back.
     """
-    terms = []
-    for name in sorted(fields):
-        field, given = FIELDS.get(name), fields[name]
+    terms: list[Term] = []
+    for name, given in fields.items():
+        field = FIELDS.get(name)
         if field is None:
             raise ValueError(f"no such field: {name}")
         full = (1 << field.bits) - 1
@@ -107,8 +113,49 @@ def match(**fields: int | tuple[int, int]) -> Match:
         if mask != full and mask and not field.maskable:
             raise ValueError(f"{name} takes no mask")
         if mask:
-            terms.append(Term(name, value & mask, mask))
+            terms.extend(_as_given_back(Term(name, value & mask, mask)))
+    terms.sort(key=_field_of)
+    _refuse_what_is_not_given_back(terms)
     return tuple(terms)
+
+
+_field_of = attrgetter("field")
+
+
+def _as_given_back(term: Term) -> tuple[Term, ...]:
+    if term.field.startswith("xxreg"):
+        first = 4 * int(term.field[5:])
+        parts = ((first + word, 96 - 32 * word) for word in range(4))
+        words = (
+            (number, term.value >> shift & 0xFFFFFFFF, term.mask >> shift & 0xFFFFFFFF)
+            for number, shift in parts
+        )
+        return tuple(Term(f"reg{number}", value, mask) for number, value, mask in words if mask)
+    if term.field == "ip_frag" and term.mask & 3 == 3:
+        return (Term("ip_frag", term.value & 3, 0xFF),)
+    return (term,)
+
+
+def _refuse_what_is_not_given_back(terms: list[Term]) -> None:
+    names = [term.field for term in terms]
+    for name, following in pairwise(names):
+        if name == following:
+            raise ValueError(f"{name} is named twice, by itself and within an xxreg")
+    if ("ct_tp_src" in names or "ct_tp_dst" in names) and "ct_nw_proto" not in names:
+        raise ValueError("ct_tp_src and ct_tp_dst need ct_nw_proto beside them")
+    for term in terms:
+        if term.field == "ct_nw_proto" and term.value == 0:
+            raise ValueError("ct_nw_proto must not be 0")
+        if term.field == "vlan_tci" and not _is_vlan_term(term):
+            raise ValueError(
+                f"vlan_tci={term.value:#x}/{term.mask:#x} is neither untagged (0) nor a tag with bit 0x1000"
+            )
+
+
+def _is_vlan_term(term: Term) -> bool:
+    if term.value == 0:
+        return term.mask == 0xFFFF
+    return bool(term.value & 0x1000) and term.mask & 0xE000 in (0, 0xE000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +179,7 @@ class InPort:
 
 @dataclass(frozen=True, slots=True)
 class SetField:
-    """Set a field to a constant; only the bits under `mask`, where given."""
+    """Set a field to a constant; only the bits under `mask`, where given (never all of them: that is None)."""
 
     field: str
     value: int
@@ -141,7 +188,7 @@ class SetField:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Copy `bits` bits between fields: dst[dst_offset..] = src[src_offset..]."""
+    """Copy `bits` bits between fields: dst[dst_offset..] = src[src_offset..]. `in_port` is 16 bits wide here."""
 
     src: str
     dst: str
@@ -195,7 +242,29 @@ class Clone:
     actions: tuple[Action, ...]
 
 
-Action = Output | OutputField | InPort | SetField | Move | Resubmit | Ct | Conjunction | Controller | Clone
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What a switch does by a flow and Alcor never asks for: an unknown action or instruction, or a timeout.
+
+    Only read, never sent: it is there so that such a flow differs from every wanted one.
+    """
+
+    raw: bytes
+
+
+Action = (
+    Output
+    | OutputField
+    | InPort
+    | SetField
+    | Move
+    | Resubmit
+    | Ct
+    | Conjunction
+    | Controller
+    | Clone
+    | Foreign
+)
 
 
 @dataclass(frozen=True, slots=True)
