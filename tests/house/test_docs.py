@@ -22,12 +22,14 @@ SECTIONS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_generated_page_is_fresh(name: str) -> None:
-    assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == PAGES[name](), "run: make docs"
+    is_fresh = (DOCS / f"{name}.md").read_text(encoding="utf-8") == PAGES[name]()
+    assert is_fresh, "run: make docs"
 
 
 def test_the_page_of_the_pipeline_is_fresh(capsys: pytest.CaptureFixture[str]) -> None:
     importlib.import_module("alcor.dataplane.doc").main()
-    assert (DOCS / "pipeline.md").read_text(encoding="utf-8") == capsys.readouterr().out, "run: make docs"
+    is_fresh = (DOCS / "pipeline.md").read_text(encoding="utf-8") == capsys.readouterr().out
+    assert is_fresh, "run: make docs"
 
 
 def test_every_page_is_reached_from_the_index() -> None:
