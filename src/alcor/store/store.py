@@ -8,23 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
+from alcor.base import metrics
 from alcor.base.clock import Clock
+from alcor.base.config import Settings
 from alcor.base.errors import Unavailable
+from alcor.base.telemetry import Meters, log, log_warning
 from alcor.store.declare import Change, Position, Schema
-from alcor.store.log.contract import HeadMoved, Log, LogFault, OutcomeUnknown, Record, Reset, Turn
-from alcor.store.plan import Write
+from alcor.store.log.contract import HeadMoved, Log, LogFault, OutcomeUnknown, Reset, Turn
 from alcor.store.reader import Txn
-from alcor.store.settings import StoreSettings
 from alcor.store.tables import Tables
-from alcor.store.txn import Overlay
+from alcor.store.turn import Committed, Round, apply_turn
 from alcor.store.waiting import Job, Waiting
 
+__all__ = ["Committed", "Outside", "Random", "Store"]
+
 R = TypeVar("R")
+
+_TURN_REQUESTS_MAX = 2000  # in one turn, however fast they are
+_RERUNS_MAX = 5  # of a turn that the log did not take
+_RETRY_MS_MIN, _RETRY_MS_MAX = 5, 500  # between attempts to reach a log that is out of reach
+_FOLLOW_RECORDS = 2000  # read from the log at once
+_FOLLOW_FAST = 4  # times as often as usual is looked for records, for a second after others wrote
+_TRIM_S = 60.0  # between looks for history that is too old
+_TRIM_RECORDS = 2000  # forgotten in one commit
+_EXPIRE_S = 0.1  # between looks for requests whose deadline has passed
+
+_STOPPING = "This process is being stopped. Nothing was changed."
+_BROKEN = "This process met a fault of its own and must be started again."
+_UNKNOWN = "The log did not answer in time: the outcome is unknown. Read before you retry."
 
 
 class Random(Protocol):
@@ -35,83 +51,47 @@ class Random(Protocol):
 
 
 @dataclass(frozen=True)
-class Committed(Generic[R]):
-    """A request's answer, the position at which it holds, and what the request changed."""
+class Outside:
+    """Time, randomness and settings of the process, and where it counts."""
 
-    value: R
-    position: Position
-    changes: tuple[Change, ...]
+    clock: Clock
+    random: Random
+    settings: Settings = field(default_factory=Settings)
+    meters: Meters = field(default_factory=Meters)
 
 
-@dataclass(frozen=True)
-class Follower:
-    """Called in log order after each applied turn; and after everything was loaded anew."""
-
+@dataclass(frozen=True, eq=False)
+class _Follower:
     on_changes: Callable[[Sequence[Change], Position], None]
-    on_reset: Callable[[Position], None] | None = None
-
-
-class _Round:
-    """The requests that one turn ran, and what they wrote."""
-
-    def __init__(self, tables: Tables) -> None:
-        self.overlay = Overlay(tables)
-        self.ran: list[
-            tuple[Job, object, BaseException | None, int]
-        ] = []  # job, value, refusal, end in the writes
-
-    def take(self, job: Job) -> None:
-        child = Overlay(self.overlay)
-        value: object = None
-        failure: BaseException | None = None
-        try:
-            value = job.request(child)
-        except Exception as error:  # noqa: BLE001  # it is the caller's: a Refusal, or a fault of this request alone
-            failure = error
-        else:
-            self.overlay.merge(child)
-        self.ran.append((job, value, failure, len(self.overlay.writes)))
-
-    def resolve(self, position: Position, changes: Sequence[Change]) -> None:
-        start = 0
-        for job, value, failure, end in self.ran:
-            if not job.answer.done():
-                if failure is not None:
-                    job.answer.set_exception(failure)
-                else:
-                    job.answer.set_result(Committed(value, position, tuple(changes[start:end])))
-            start = end
-
-    def jobs(self) -> list[Job]:
-        return [job for job, *_ in self.ran]
+    on_reset: Callable[[Position], None] | None
 
 
 class Store:
     """The only way to the state: `submit` to write, `caught_up` and `tables` to read, `subscribe` to follow."""
 
-    def __init__(
-        self, schema: Schema, log: Log, clock: Clock, random: Random, settings: StoreSettings | None = None
-    ) -> None:
+    def __init__(self, schema: Schema, log: Log, outside: Outside) -> None:
         self.tables = Tables(schema)
-        self.settings = settings or StoreSettings()
         self._log = log
-        self._clock = clock
-        self._random = random
-        self._waiting = Waiting(clock, self.settings.waiting_max)
-        self._followers: list[Follower] = []
+        self._clock = outside.clock
+        self._random = outside.random
+        self._settings = outside.settings
+        self._meters = outside.meters
+        self._waiting = Waiting(outside.clock, outside.settings.turn_queue_max)
+        self._followers: list[_Follower] = []
         self._applying = asyncio.Lock()  # held by whoever moves the tables
-        self._round: _Round | None = None  # sent to the log, not answered
+        self._round: Round | None = None  # run, and not answered
+        self._has_pen = False
         self._readers: list[asyncio.Future[Position]] = []
         self._reader_came = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._foreign_until_s = 0.0
+        self._foreign_until_s = 0.0  # when others last wrote, and a second
+        self._is_reached = True
+        self._stopping = ""
 
     @classmethod
-    async def open(
-        cls, schema: Schema, log: Log, clock: Clock, random: Random, settings: StoreSettings | None = None
-    ) -> Store:
+    async def open(cls, schema: Schema, log: Log, outside: Outside) -> Store:
         """A store that has loaded the log and follows it. Raises Unavailable."""
-        store = cls(schema, log, clock, random, settings)
+        store = cls(schema, log, outside)
         await store.start()
         return store
 
@@ -123,23 +103,21 @@ class Store:
         except LogFault as fault:
             await self._log.close()
             raise Unavailable(str(fault)) from fault
-        loops = (self._write, self._check, self._poll, self._expire, self._trim)
-        self._tasks = [asyncio.create_task(loop(), name=f"store{loop.__name__}") for loop in loops]
+        loops = (self._write(), self._check(), self._poll(), self._expire(), self._trim())
+        self._tasks = [asyncio.create_task(self._watched(loop)) for loop in loops]
 
     async def close(self) -> None:
         """Ends after the turn that is under way; refuses what waits."""
-        self._waiting.refuse(Unavailable("This process is being stopped; nothing was changed."), forever=True)
+        self._end(_STOPPING)
         async with self._applying:
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for reader in self._readers:
-            if not reader.done():
-                reader.set_exception(Unavailable("This process is being stopped."))
+        self._end(_STOPPING)
         await self._log.close()
 
     async def stopped(self) -> None:
-        """Returns when the store was closed; raises what broke it."""
+        """Returns when the store was closed; raises the fault that broke it."""
         for task in asyncio.as_completed(self._tasks):
             with suppress(asyncio.CancelledError):
                 await task
@@ -152,14 +130,15 @@ class Store:
         It may run more than once, so it has no effect but through its Txn. Raises what it raises, and Unavailable:
         nothing was changed then, unless the message says that the outcome is unknown. `deadline_s` is from this call.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Committed[R]] = loop.create_future()
-        within_s = self.settings.answer_s if deadline_s is None else deadline_s
+        answer: asyncio.Future[Committed[R]] = asyncio.get_running_loop().create_future()
+        within_s = self._settings.request_timeout_s if deadline_s is None else deadline_s
         self._waiting.add(tenant, Job(request, answer, self._clock.monotonic_s() + within_s))
         return await answer
 
     async def caught_up(self) -> Position:
         """Waits until the tables are at least where the log was at this call. Raises Unavailable."""
+        if self._stopping:
+            raise Unavailable(self._stopping)
         reader: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
         self._readers.append(reader)
         self._reader_came.set()
@@ -170,155 +149,172 @@ class Store:
         on_changes: Callable[[Sequence[Change], Position], None],
         on_reset: Callable[[Position], None] | None = None,
     ) -> Callable[[], None]:
-        """Follows from the tables' present position on. Answers what ends it. Neither callback may raise or wait."""
-        follower = Follower(on_changes, on_reset)
+        """Follows from the tables' present position on; answers what ends it. No callback may raise or take long.
+
+        `on_changes` is called after each applied turn, in the order of the log, whichever process wrote it; `on_reset`
+        after everything was loaded anew.
+        """
+        follower = _Follower(on_changes, on_reset)
         self._followers.append(follower)
         return lambda: self._followers.remove(follower)
 
+    async def _watched(self, loop: Coroutine[None, None, None]) -> None:
+        try:
+            await loop
+        except Exception:
+            self._end(_BROKEN)
+            raise
+
+    def _end(self, why: str) -> None:
+        self._stopping = why
+        self._waiting.close(Unavailable(why))
+        for reader in self._readers:
+            if not reader.done():
+                reader.set_exception(Unavailable(why))
+        self._readers.clear()
+        if self._round is not None and why is _BROKEN:
+            self._round.refuse(Unavailable(f"{why} The outcome of this request is unknown."))
+
+    # Writing.
+
     async def _write(self) -> None:
         while True:
-            await self._waiting.some()
+            await self._waiting.came.wait()
             await self._turn()
             await asyncio.sleep(0)  # those just answered come back before the next turn admits
 
     async def _turn(self) -> None:
+        begin_s = self._clock.monotonic_s()
         try:
-            head = await self._log.take_pen(self.settings.pen_wait_s)
+            head = await self._log.take_pen(self._settings.pen_wait_s)
+            self._has_pen = True
             async with self._applying:
-                if head != self.tables.position and not await self._follow():
-                    await self._log.drop_pen()
+                if head == self.tables.position or await self._follow():
+                    await self._run_turn()
+                else:
+                    await self._drop_pen()
                     await self._load()
-                    return
-                await self._run_turn()
         except LogFault as fault:
+            self._count_failure(fault)
             self._waiting.refuse(Unavailable(f"{fault} Nothing was changed."))
+        finally:
+            if self._has_pen:
+                with suppress(LogFault):  # the log itself drops the pen of a connection that it lost
+                    await self._drop_pen()
+        self._meters.histogram(metrics.TURN_SECONDS).observe(self._clock.monotonic_s() - begin_s)
+
+    async def _drop_pen(self) -> None:
+        self._has_pen = False
+        await self._log.drop_pen()
 
     async def _run_turn(self) -> None:
-        expected = self.tables.position
-        run = self._round = _Round(self.tables)
-        end_s = self._clock.monotonic_s() + self.settings.turn_ms_max / 1000
+        turn = self._round = Round(self.tables)
+        end_s = self._clock.monotonic_s() + self._settings.turn_ms_max / 1000
+        count = 0
         while (job := self._waiting.next()) is not None:
-            run.take(job)
-            if len(run.ran) >= self.settings.turn_requests_max or self._clock.monotonic_s() >= end_s:
+            turn.run(job)
+            count += 1
+            if count >= _TURN_REQUESTS_MAX or self._clock.monotonic_s() >= end_s:
                 break
-        writes = run.overlay.writes
+        self._meters.histogram(metrics.TURN_REQUESTS).observe(count)
         try:
-            if not writes:
-                await self._log.drop_pen()
-                run.resolve(expected, ())
-                return
-            await self._commit(run, expected)
+            await self._commit(turn)
         except LogFault as fault:
-            refusal = Unavailable(f"{fault} Nothing was changed.")
-            for job in run.jobs():
-                job.refuse(refusal)
-        finally:
-            self._round = None
+            self._count_failure(fault)
+            turn.refuse(Unavailable(f"{fault} Nothing was changed."))
+        self._round = None
 
-    async def _commit(self, run: _Round, expected: Position) -> None:
-        records = self._records(run.overlay.writes)
-        position = Position(expected.revision + len(records), f"{self._random.getrandbits(128):032x}")
-        try:
-            await self._log.append(expected, Turn(position, self._clock.now_s(), records))
-        except HeadMoved:
-            self._again(run)
+    async def _commit(self, turn: Round) -> None:
+        if not turn.writes:
+            await self._drop_pen()
+            turn.resolve(turn.expected, ())
             return
-        except OutcomeUnknown:
-            if not await self._find_out(position.turn, expected):
-                self._again(run)
+        records = turn.records()
+        position = Position(turn.expected.revision + len(records), f"{self._random.getrandbits(128):032x}")
+        self._has_pen = False  # an append ends with it, whatever becomes of it
+        try:
+            await self._log.append(turn.expected, Turn(position, self._clock.now_s(), records))
+        except HeadMoved as fault:
+            self._count_failure(fault)
+            self._run_again(turn)
+            return
+        except OutcomeUnknown as fault:
+            self._count_failure(fault)
+            if not await self._is_committed(position.turn, turn.expected):
+                self._run_again(turn)
                 return
-        changes = self._take(run.overlay.writes, expected.revision, position)
-        run.resolve(position, changes)
-        self._tell(changes, position)
+        changes = turn.apply(position)
+        turn.resolve(position, changes)
+        self._meters.counter(metrics.TURNS).inc()
+        self._meters.histogram(metrics.TURN_RECORDS).observe(len(records))
+        self._tell(changes)
 
-    def _again(self, run: _Round) -> None:
-        for job in run.jobs():
-            job.runs += 1
-            if job.runs > self.settings.rerun_max:
+    def _run_again(self, turn: Round) -> None:
+        for job in turn.jobs:
+            job.reruns += 1
+            if job.reruns > _RERUNS_MAX:
                 job.refuse(
-                    Unavailable(
-                        "The log did not take this turn, however often it was run. Nothing was changed."
-                    )
+                    Unavailable("The log takes no turn, however often it is run. Nothing was changed.")
                 )
-        self._waiting.put_back(run.jobs())
+        self._waiting.put_back(turn.jobs)
 
-    async def _find_out(self, turn_id: str, expected: Position) -> bool:
-        wait_s = self.settings.poll_ms_min / 1000
+    async def _is_committed(self, turn_id: str, expected: Position) -> bool:
+        """Finds out what became of a commit. Until then nobody is answered, but by `_expire`."""
+        wait_ms = _RETRY_MS_MIN
         while True:
             try:
-                await self._log.take_pen(self.settings.pen_wait_s)
+                # With the pen on a new connection nothing of the old one can be committed any more.
+                await self._log.take_pen(self._settings.pen_wait_s)
+                self._has_pen = True
                 found = await self._log.find_turn(turn_id, expected)
-                await self._log.drop_pen()
-            except LogFault:
-                # Until it is known nobody is answered, but by `_expire`.
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, self.settings.retry_ms_max / 1000)
+                await self._drop_pen()
+            except LogFault as fault:
+                self._count_failure(fault)
+                await asyncio.sleep(wait_ms / 1000)
+                wait_ms = min(2 * wait_ms, _RETRY_MS_MAX)
             else:
                 return found is not None
 
-    def _records(self, writes: Sequence[Write]) -> list[Record]:
-        records = []
-        latest: dict[tuple[str, str], bytes | None] = {}
-        for write in writes:
-            key = write.plan.name, write.id
-            old = latest[key] if key in latest else self.tables.row(*key)
-            write.row = None if write.new is None else write.plan.encode(write.new, write.old, old)
-            latest[key] = write.row
-            records.append(Record(*key, old, write.row))
-        return records
+    def _count_failure(self, fault: Exception) -> None:
+        reason = type(fault).__name__
+        self._meters.counter(metrics.TURN_FAILURES, reason).inc()
+        log_warning("turn failed", reason=reason, fault=str(fault))
 
-    def _take(self, writes: Sequence[Write], revision: int, position: Position) -> list[Change]:
-        changes = []
-        for write in writes:
-            revision += 1
-            self.tables.take(write)
-            changes.append(Change(revision, write.plan.name, write.id, write.old, write.new))
-        self.tables.position = position
-        return changes
-
-    def _tell(self, changes: Sequence[Change], position: Position) -> None:
+    def _tell(self, changes: Sequence[Change]) -> None:
+        self._meters.gauge(metrics.LOG_REVISION).set(self.tables.revision)
         for follower in self._followers:
-            follower.on_changes(changes, position)
+            follower.on_changes(changes, self.tables.position)
+
+    # Following.
 
     async def _follow(self) -> bool:
         """Applies what others have written. False if the tables must be loaded anew."""
         while True:
-            tail = await self._log.follow(self.tables.position, self.settings.follow_records_max)
+            tail = await self._log.follow(self.tables.position, _FOLLOW_RECORDS)
             if isinstance(tail, Reset):
+                log_warning("log is another one", head=tail.head.revision, applied=self.tables.revision)
                 return False
             if not tail:
                 return True
             for turn in tail:
-                self._apply_foreign(turn)
+                self._tell(apply_turn(self.tables, turn))
                 await asyncio.sleep(0)
             self._foreign_until_s = self._clock.monotonic_s() + 1
 
-    def _apply_foreign(self, turn: Turn) -> None:
-        revision = turn.position.revision - len(turn.records)
-        assert revision == self.tables.revision, f"the log has a gap after {self.tables.revision}"
-        changes = []
-        for record in turn.records:
-            revision += 1
-            plan = self.tables.plans.get(record.table)
-            if plan is None:
-                continue  # a table of a newer version
-            new = None if record.new is None else plan.decode(record.new)
-            write = Write(plan, self.tables.peek(plan.table, record.id), new)
-            write.row = record.new
-            self.tables.take(write)
-            changes.append(Change(revision, plan.name, record.id, write.old, new))
-        self.tables.position = turn.position
-        self._tell(changes, turn.position)
-
     async def _load(self) -> None:
         loading = self.tables.loading()
-        gc.disable()  # nothing that is loaded is garbage, and each look at it would cost as much as loading it
+        gc.disable()  # nothing that is loaded is garbage, and to look for some costs as much as to load
         try:
             position = await self._log.load(loading.add)
         finally:
             gc.enable()
         loading.finish(position)
+        gc.collect()
         gc.freeze()
+        log("log loaded", revision=position.revision)
+        self._meters.gauge(metrics.LOG_REVISION).set(position.revision)
+        if self._tasks:
+            self._meters.counter(metrics.LOG_RELOADS).inc()
         for follower in self._followers:
             if follower.on_reset is not None:
                 follower.on_reset(position)
@@ -334,56 +330,58 @@ class Store:
                 for reader in readers:
                     if not reader.done():
                         reader.set_exception(Unavailable(str(fault)))
-            else:
-                for reader in readers:
-                    if not reader.done():
-                        reader.set_result(self.tables.position)
+                continue
+            for reader in readers:
+                if not reader.done():
+                    reader.set_result(self.tables.position)
 
     async def _catch_up(self) -> None:
-        if await self._log.head() == self.tables.position:
+        head = await self._log.head()
+        self._meters.gauge(metrics.LOG_LAG).set(max(0, head.revision - self.tables.revision))
+        if head == self.tables.position:
             return
         async with self._applying:
-            # A turn of one's own may have been committed and applied meanwhile.
-            if not await self._follow():
+            # Where the head was a turn of this process, it is applied by now.
+            if head != self.tables.position and not await self._follow():
                 await self._load()
 
     async def _poll(self) -> None:
-        settings = self.settings
         while True:
             is_busy = self._clock.monotonic_s() < self._foreign_until_s
-            await asyncio.sleep((settings.poll_ms_min if is_busy else settings.poll_ms_max) / 1000)
+            await asyncio.sleep(self._settings.follow_ms / 1000 / (_FOLLOW_FAST if is_busy else 1))
             try:
                 await self.caught_up()
-            except Unavailable:
-                await asyncio.sleep(settings.retry_ms_max / 1000)
+            except Unavailable as refusal:
+                if self._is_reached:
+                    log_warning("log is out of reach", fault=refusal.message)
+                self._is_reached = False
+                await asyncio.sleep(_RETRY_MS_MAX / 1000)
+            else:
+                self._is_reached = True
+
+    # Limits.
 
     async def _expire(self) -> None:
         while True:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_EXPIRE_S)
             now_s = self._clock.monotonic_s()
             self._waiting.expire(now_s)
-            if self._round is None:
-                continue
-            for job in self._round.jobs():
+            for job in self._round.jobs if self._round is not None else ():
                 if job.deadline_s <= now_s:
-                    job.refuse(
-                        Unavailable(
-                            "The log did not answer in time: the outcome is unknown. Read before you retry."
-                        )
-                    )
+                    job.refuse(Unavailable(_UNKNOWN))
 
     async def _trim(self) -> None:
         while True:
-            await asyncio.sleep(self.settings.trim_interval_s)
-            before_s = self._clock.now_s() - self.settings.history_s
+            await asyncio.sleep(_TRIM_S)
+            before_s = self._clock.now_s() - self._settings.history_s
             try:
                 await self._trim_all(before_s)
             except LogFault:
                 continue  # tried again at the next interval
 
     async def _trim_all(self, before_s: float) -> None:
-        removed = limit = self.settings.trim_records_max
-        while removed == limit:
+        removed = _TRIM_RECORDS
+        while removed == _TRIM_RECORDS:
             async with self._applying:
-                removed = await self._log.trim(before_s, limit)
+                removed = await self._log.trim(before_s, _TRIM_RECORDS)
             await asyncio.sleep(0.05)  # turns go on between

@@ -7,7 +7,8 @@ Decides nothing: what may be written is checked in `store.txn`, and what was wri
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from alcor.store.declare import Change, Index, Key, Pool, Position, Schema, Stored, Table
 from alcor.store.ids import KeyedIds
@@ -29,6 +30,14 @@ class Row(NamedTuple):
     row: bytes
 
 
+@dataclass(frozen=True)
+class Under(Generic[T]):
+    """The objects under one key of an index."""
+
+    index: Index[T]
+    key: Key
+
+
 class _Held:
     """Everything that the tables keep; replaced as one by a load."""
 
@@ -46,6 +55,7 @@ class Tables:
         self.schema = schema
         self.plans = plans_of(schema)
         self.position = START
+        self._table_of = {index: plan.table for plan in self.plans.values() for index in plan.indexes}
         self._held = self._empty()
 
     @property
@@ -108,18 +118,12 @@ class Tables:
         return [decode(row) for _, row in found]
 
     def index_range(
-        self,
-        table: Table[T],
-        index: Index[T],
-        key: Key,
-        after: str | None,
-        limit: int,
-        *,
-        reverse: bool = False,
+        self, under: Under[T], after: str | None, limit: int, *, reverse: bool = False
     ) -> list[T]:
-        """As `page`, of the objects under `key`."""
-        ids = self._held.indexes[index]
-        found = ids.before(key, after, limit) if reverse else ids.after(key, after or "", limit)
+        """As `page`, of the objects under one key."""
+        ids = self._held.indexes[under.index]
+        table = self._table_of[under.index]
+        found = ids.before(under.key, after, limit) if reverse else ids.after(under.key, after or "", limit)
         return [self.get(table, each) for each in found]
 
     def snapshot_scan(self, table: Table[T], slice_rows: int = 500) -> SnapshotScan[T]:
@@ -206,7 +210,7 @@ class Tables:
         self.position = position
 
     def _empty(self) -> _Held:
-        return _Held(self.schema.tables, (index for plan in self.plans.values() for index in plan.indexes))
+        return _Held(self.schema.tables, self._table_of)
 
 
 class Loading:

@@ -21,7 +21,7 @@ class Job:
     request: Callable[[Txn], Any]
     answer: asyncio.Future[Any]
     deadline_s: float  # monotonic
-    runs: int = 0  # turns with it that the log did not take
+    reruns: int = 0  # turns with it that the log did not take
     tenant: str = ""
 
     def refuse(self, refusal: Refusal) -> None:
@@ -38,7 +38,7 @@ class Waiting:
         self._limit = limit
         self._queues: OrderedDict[str, deque[Job]] = OrderedDict()
         self._count = 0
-        self._came = asyncio.Event()
+        self.came = asyncio.Event()  # set while any waits
         self._closed: Refusal | None = None
 
     def add(self, tenant: str, job: Job) -> None:
@@ -50,7 +50,7 @@ class Waiting:
         job.tenant = tenant
         self._queue(tenant).append(job)
         self._count += 1
-        self._came.set()
+        self.came.set()
 
     def put_back(self, jobs: Iterable[Job]) -> None:
         """Takes requests that have to run again, in their order, before all others of their tenants."""
@@ -59,11 +59,7 @@ class Waiting:
                 self._queue(job.tenant).appendleft(job)
                 self._count += 1
         if self._count:
-            self._came.set()
-
-    async def some(self) -> None:
-        """Waits until there is a request."""
-        await self._came.wait()
+            self.came.set()
 
     def next(self) -> Job | None:
         """The next request whose caller still waits, of the tenant whose turn it is; None if there is none."""
@@ -81,19 +77,22 @@ class Waiting:
                 job.refuse(_late())
                 continue
             return job
-        self._came.clear()
+        self.came.clear()
         return None
 
-    def refuse(self, refusal: Refusal, *, forever: bool = False) -> None:
-        """Answers all that wait with a refusal; and all that come, if `forever`."""
-        if forever:
-            self._closed = refusal
+    def close(self, refusal: Refusal) -> None:
+        """Answers all that wait, and all that come, with a refusal."""
+        self._closed = refusal
+        self.refuse(refusal)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answers all that wait with a refusal."""
         for queue in self._queues.values():
             for job in queue:
                 job.refuse(refusal)
         self._queues.clear()
         self._count = 0
-        self._came.clear()
+        self.came.clear()
 
     def expire(self, now_s: float) -> None:
         """Answers those whose deadline has passed; they are dropped when their turn comes."""
