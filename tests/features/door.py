@@ -22,7 +22,7 @@ from alcor.goal.declare import HelloFacts
 from alcor.resource.context import World
 from alcor.resource.engine import Engine
 from alcor.store.log.sqlite import SqliteLog
-from alcor.store.store import Store
+from alcor.store.store import Outside, Store
 
 
 class Door:
@@ -114,7 +114,7 @@ async def open_door(directory: Path, **settings: Any) -> AsyncIterator[Door]:
     """A control plane on a log in `directory`, with settings of its own."""
     random = Random(1)
     clock = SystemClock()
-    store = await Store.open(SCHEMA, SqliteLog(directory / "log.db"), clock, random)
+    store = await Store.open(SCHEMA, SqliteLog(directory / "log.db"), Outside(clock, random))
     engine = Engine(REST)
     world = World(
         settings=msgspec.structs.replace(Settings(), **settings), clock=clock, entropy=random.randbytes
