@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A switch that carries packets through the same flow values as Open vSwitch, in the process, without root.
+
+Held to OVS 3.1's userspace datapath by tests/contract. It has no megaflows, so a changed flow holds from the next
+packet on. Tunnel ports are Geneve's: key, addresses and the one option that is mapped to tun_metadata0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from alcor.base.clock import Clock
+from alcor.dataplane.values import Flow, Match
+from alcor.testing.conntrack import Conntrack
+from alcor.testing.ovs.check import FlowRefused, check_flow
+from alcor.testing.ovs.classifier import Ambiguity, Classifier, Rule, rule_of
+from alcor.testing.ovs.execute import Emission, InFlight, PacketIn, Passage, Switchboard
+from alcor.testing.ovs.state import HEADERS_FROM, new_state, pattern_of
+from alcor.testing.ovs.translate import NO_TUNNEL, Port, Tunnel, arrive
+from alcor.testing.packet import Packet
+
+__all__ = ["Ambiguity", "Emission", "FakeSwitch", "FlowRefused", "PacketIn", "Port", "Tunnel"]
+
+
+class FakeSwitch:
+    """A bridge: ports, flow tables and a datapath's conntrack."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.conntrack = Conntrack(clock)
+        self.packet_ins: list[PacketIn] = []
+        self.on_packet_in: Callable[[PacketIn], None] | None = None
+        self._ports: dict[int, Port] = {}
+        self._tables: dict[int, Classifier] = {}
+
+    def add_port(self, number: int) -> None:
+        """Add a port."""
+        self._ports[number] = Port(number)
+
+    def add_tunnel_port(self, number: int, local_ip: int) -> None:
+        """Add a tunnel port; what it sends goes from this address (a number) to tun_dst."""
+        self._ports[number] = Port(number, local_ip)
+
+    def remove_port(self, number: int) -> None:
+        """Remove the port: what is sent there is lost."""
+        self._ports.pop(number, None)
+
+    def apply(self, adds: Iterable[Flow] = (), deletes: Iterable[Flow] = ()) -> None:
+        """Delete and add flows as one atomic bundle, deletes first. Raises FlowRefused, and then nothing has changed.
+
+        A flow replaces the one of its identity and starts its count anew; deleting what is not there is no error.
+        """
+        rules = [rule_of(flow) for flow in adds]
+        for rule in rules:
+            check_flow(rule.flow, rule.pattern)
+        for flow in deletes:
+            self._table(flow.table).remove(flow.priority, pattern_of(flow.match))
+        for rule in rules:
+            self._table(rule.flow.table).add(rule)
+
+    def clear(self) -> None:
+        """Lose every flow, as a restarted switch does; conntrack is lost too."""
+        self._tables.clear()
+        self.conntrack.flush()
+
+    def dump(self) -> list[Flow]:
+        """The flows that the switch has, by table and falling priority."""
+        flows = [rule.flow for rule in self._rules()]
+        return sorted(flows, key=lambda flow: (flow.table, -flow.priority, flow.match))
+
+    def packets(self, table: int, priority: int, match: Match) -> int:
+        """How many packets the flow of this identity has seen. Raises KeyError if there is none."""
+        rule = self._table(table).find(priority, pattern_of(match))
+        if rule is None:
+            raise KeyError((table, priority, match))
+        return rule.packets
+
+    @property
+    def ambiguities(self) -> list[Ambiguity]:
+        """Equal priorities that packets have met: a defect of the flows, OVS chooses as it likes."""
+        return [each for table in self._tables.values() for each in table.ambiguities]
+
+    def receive(self, port: int, packet: bytes | Packet, tunnel: Tunnel = NO_TUNNEL) -> list[Emission]:
+        """Carry a packet that comes in by a port; what leaves the switch, in order."""
+        state = new_state()
+        arrive(state, port, tunnel)
+        came_in = self._ports.get(port)
+        recirculations = 1 if came_in is not None and came_in.is_tunnel else 0
+        board = Switchboard(self._tables, self._ports, self.conntrack)
+        passage = Passage(board, tunnel.dst, recirculations)
+        frame = packet if isinstance(packet, bytes) else packet.build()
+        passage.start(0, state[:HEADERS_FROM], InFlight(bytearray(frame)))
+        for packet_in in passage.packet_ins:
+            self.packet_ins.append(packet_in)
+            if self.on_packet_in is not None:
+                self.on_packet_in(packet_in)
+        return passage.emissions
+
+    def _table(self, number: int) -> Classifier:
+        return self._tables.setdefault(number, Classifier())
+
+    def _rules(self) -> Iterable[Rule]:
+        for table in self._tables.values():
+            yield from table

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changed fields to changed bytes, in OVS's order and with its checksum arithmetic (RFC 1624).
+
+`pending` says which changes OVS would commit before an output, `rewrite` makes them in a frame. A change that OVS
+has no way to write (a port of a protocol without ports) stays in the state and never reaches the bytes.
+"""
+
+from __future__ import annotations
+
+from alcor.testing.ovs.extract import FRAGMENT, Layout
+from alcor.testing.ovs.state import (
+    ARP_SHA,
+    ARP_THA,
+    ETH_DST,
+    ETH_SRC,
+    ETH_TYPE,
+    IPV6_DST,
+    IPV6_SRC,
+    ND_OPTION,
+    ND_RESERVED,
+    ND_TARGET,
+    NW_DST,
+    NW_PROTO,
+    NW_SRC,
+    NW_TTL,
+    TP_DST,
+    TP_SRC,
+    VLAN_PRESENT,
+    VLAN_TCI,
+    VLAN_TPID,
+    State,
+)
+
+Changes = list[tuple[int, int]]  # (slot, value), in the order in which they are made
+
+_TPIDS = (bytearray(b"\x81\0"), bytearray(b"\x88\xa8"))
+_TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
+_ND = (ND_RESERVED, ND_OPTION, ND_TARGET, ARP_SHA, ARP_THA)  # the option's type first, then its address
+_WITH_PORTS = {0x0800: (_TCP, _UDP, _ICMP), 0x86DD: (_TCP, _UDP, _ICMPV6)}
+_BY_TYPE = {
+    0x0800: (NW_SRC, NW_DST, NW_TTL),
+    0x86DD: (IPV6_SRC, IPV6_DST, NW_TTL),
+    0x0806: (NW_SRC, NW_DST, NW_PROTO, ARP_SHA, ARP_THA),
+}
+
+
+def pending(base: State, state: State) -> Changes:
+    """The changes that lead from the packet as it is (`base`) to `state`; `base` takes them over."""
+    if base[ETH_SRC:] == state[ETH_SRC:]:
+        return []
+    slots = [ETH_SRC, ETH_DST]
+    if state[NW_PROTO]:
+        kind = base[ETH_TYPE]
+        slots += _BY_TYPE.get(kind, ())
+        if kind == 0x86DD and base[NW_PROTO] == _ICMPV6:
+            slots += _ND
+        if state[NW_PROTO] in _WITH_PORTS.get(kind, ()):
+            slots += (TP_SRC, TP_DST)
+    changes = [(slot, state[slot]) for slot in slots if base[slot] != state[slot]]
+    if (base[VLAN_TCI], base[VLAN_TPID]) != (state[VLAN_TCI], state[VLAN_TPID]):
+        changes += [(VLAN_TPID, state[VLAN_TPID]), (VLAN_TCI, state[VLAN_TCI])]
+    for slot, value in changes:
+        base[slot] = value
+    return changes
+
+
+def rewrite(frame: bytearray, layout: Layout, changes: Changes) -> None:
+    """Make the changes in the frame; a change of the VLAN tag moves the layout."""
+    given = dict(changes)
+    for slot, value in changes:
+        if slot == ETH_DST:
+            frame[0:6] = value.to_bytes(6, "big")
+        elif slot == ETH_SRC:
+            frame[6:12] = value.to_bytes(6, "big")
+        elif slot == VLAN_TCI:
+            _set_vlan(frame, layout, value, given[VLAN_TPID])
+        elif slot != VLAN_TPID and layout.l3 >= 0:
+            kind = int.from_bytes(frame[layout.l3 - 2 : layout.l3], "big")
+            if kind == 0x0806:
+                _set_arp(frame, layout.l3, slot, value)
+            elif slot in _ND:
+                _set_nd(frame, layout, slot, value)
+            elif slot in (TP_SRC, TP_DST):
+                _set_transport(frame, layout, slot, value)
+            else:
+                _set_network(frame, layout, slot, value)
+
+
+def _set_vlan(frame: bytearray, layout: Layout, tci: int, tpid: int) -> None:
+    moved = 0
+    if frame[12:14] in _TPIDS and len(frame) >= 18:
+        del frame[12:16]
+        moved -= 4
+    if tci & VLAN_PRESENT:
+        frame[12:12] = tpid.to_bytes(2, "big") + (tci & ~VLAN_PRESENT).to_bytes(2, "big")
+        moved += 4
+    layout.l3 += moved
+    layout.end += moved
+    if layout.l4 >= 0:
+        layout.l4 += moved
+
+
+def _set_arp(frame: bytearray, at: int, slot: int, value: int) -> None:
+    offset, size = {NW_PROTO: (6, 2), ARP_SHA: (8, 6), NW_SRC: (14, 4), ARP_THA: (18, 6), NW_DST: (24, 4)}[
+        slot
+    ]
+    frame[at + offset : at + offset + size] = value.to_bytes(size, "big")
+
+
+def _set_network(frame: bytearray, layout: Layout, slot: int, value: int) -> None:
+    at = layout.l3
+    if slot in (NW_SRC, NW_DST):
+        place = at + (12 if slot == NW_SRC else 16)
+        _update_transport_checksum(frame, layout, frame[at + 9], frame[place : place + 4], value)
+        _replace(frame, place, 4, value, at + 10)
+    elif slot in (IPV6_SRC, IPV6_DST):
+        place = at + (8 if slot == IPV6_SRC else 24)
+        if _ipv6_checksum_follows(frame, layout):
+            _update_transport_checksum(frame, layout, layout.proto, frame[place : place + 16], value)
+        frame[place : place + 16] = value.to_bytes(16, "big")
+    elif frame[at] >> 4 == 4:
+        _replace(frame, at + 8, 2, value << 8 | frame[at + 9], at + 10)
+    else:
+        frame[at + 7] = value
+
+
+def _ipv6_checksum_follows(frame: bytearray, layout: Layout) -> bool:
+    """Whether OVS updates the transport checksum: not under a live routing header, of fragments only in the first."""
+    at, proto = layout.l3 + 40, frame[layout.l3 + 6]
+    while proto in (0, 43, 51, 60, FRAGMENT) and at < layout.l4:
+        if proto == 43 and frame[at + 3]:
+            return False
+        if proto == FRAGMENT:
+            place = int.from_bytes(frame[at + 2 : at + 4], "big")
+            if place & 0xFFF8 or not place & 1:
+                return False
+            length = 8
+        else:
+            length = (frame[at + 1] + 2) * 4 if proto == 51 else (frame[at + 1] + 1) * 8
+        proto, at = frame[at], at + length
+    return True
+
+
+def _update_transport_checksum(
+    frame: bytearray, layout: Layout, proto: int, old: bytearray, value: int
+) -> None:
+    size = layout.end - layout.l4
+    place = {_TCP: 16, _UDP: 6, _ICMPV6: 2}.get(proto)
+    if place is None or size < {_TCP: 20, _UDP: 8, _ICMPV6: 4}[proto] or (len(old) == 4 and proto == _ICMPV6):
+        return
+    place += layout.l4
+    checksum = int.from_bytes(frame[place : place + 2], "big")
+    if proto == _UDP and not checksum:
+        return
+    checksum = _adjusted(checksum, bytes(old), value.to_bytes(len(old), "big"))
+    if proto == _UDP and not checksum:
+        checksum = 0xFFFF
+    frame[place : place + 2] = checksum.to_bytes(2, "big")
+
+
+def _set_transport(frame: bytearray, layout: Layout, slot: int, value: int) -> None:
+    at, size, proto = layout.l4, layout.end - layout.l4, layout.proto
+    if proto == _TCP and 20 <= (frame[at + 12] >> 4 if size >= 20 else 0) * 4 <= size:
+        _replace(frame, at + (0 if slot == TP_SRC else 2), 2, value, at + 16)
+    elif proto == _UDP and size >= 8:
+        place = at + (0 if slot == TP_SRC else 2)
+        if frame[at + 6 : at + 8] == b"\0\0":
+            frame[place : place + 2] = value.to_bytes(2, "big")
+            return
+        _replace(frame, place, 2, value, at + 6)
+        if frame[at + 6 : at + 8] == b"\0\0":
+            frame[at + 6 : at + 8] = b"\xff\xff"
+    elif proto in (_ICMP, _ICMPV6) and size >= 8:
+        word = (value & 0xFF) << 8 | frame[at + 1] if slot == TP_SRC else frame[at] << 8 | value & 0xFF
+        _replace(frame, at, 2, word, at + 2)
+
+
+def _set_nd(frame: bytearray, layout: Layout, slot: int, value: int) -> None:
+    at, end = layout.l4, layout.end
+    if end - at < 24:
+        return
+    if slot == ND_TARGET:
+        _replace(frame, at + 8, 16, value, at + 2)
+    elif slot in (ND_RESERVED, ND_OPTION):
+        if slot == ND_RESERVED:
+            frame[at + 4 : at + 8] = value.to_bytes(4, "big")
+        elif at + 24 < len(frame):  # OVS writes the type even where no option is: into the padding
+            frame[at + 24] = value
+        frame[at + 2 : at + 4] = b"\0\0"
+        frame[at + 2 : at + 4] = icmpv6_checksum(frame, layout).to_bytes(2, "big")
+    else:
+        _set_link_address(frame, layout, 1 if slot == ARP_SHA else 2, value)
+
+
+def _set_link_address(frame: bytearray, layout: Layout, kind: int, value: int) -> None:
+    place = layout.l4 + 24
+    while layout.end - place >= 8 and frame[place + 1]:
+        if frame[place] in (1, 2) and frame[place + 1] == 1:
+            if frame[place] == kind:  # OVS looks at the first link-layer address only
+                _replace(frame, place + 2, 6, value, layout.l4 + 2)
+            return
+        place += frame[place + 1] * 8
+
+
+def _replace(frame: bytearray, place: int, size: int, value: int, checksum_at: int) -> None:
+    old, new = bytes(frame[place : place + size]), value.to_bytes(size, "big")
+    checksum = _adjusted(int.from_bytes(frame[checksum_at : checksum_at + 2], "big"), old, new)
+    frame[checksum_at : checksum_at + 2] = checksum.to_bytes(2, "big")
+    frame[place : place + size] = new
+
+
+def _adjusted(checksum: int, old: bytes, new: bytes) -> int:
+    for place in range(0, len(old), 2):
+        total = checksum ^ 0xFFFF
+        total += int.from_bytes(old[place : place + 2], "big") ^ 0xFFFF
+        total += int.from_bytes(new[place : place + 2], "big")
+        checksum = _folded(total) ^ 0xFFFF
+    return checksum
+
+
+def _folded(total: int) -> int:
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def ones_sum(chunk: bytes | bytearray) -> int:
+    """The ones' complement sum of the 16-bit words of `chunk` (RFC 1071), zero-padded."""
+    total = int.from_bytes(bytes(chunk) + b"\0" * (len(chunk) & 1), "big")
+    return total % 0xFFFF or (0xFFFF if total else 0)
+
+
+def icmpv6_checksum(frame: bytes | bytearray, layout: Layout) -> int:
+    """The checksum that the ICMPv6 message should have, its own field read as it stands."""
+    length = layout.end - layout.l4
+    pseudo = bytes(frame[layout.l3 + 8 : layout.l3 + 40]) + length.to_bytes(4, "big") + b"\0\0\0\x3a"
+    return _folded(ones_sum(pseudo) + ones_sum(frame[layout.l4 : layout.end])) ^ 0xFFFF
