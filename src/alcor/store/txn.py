@@ -147,16 +147,18 @@ class Overlay:
         plan = self.plans[table.name]
         old = self.get(table, id)
         if not any(reference.in_use is None for reference, *_ in plan.referrers):
-            self._delete(plan, old, frozenset())
+            self._delete(plan, old)
             return
         together = Overlay(self)  # all of the cascade, or nothing
-        together._delete(plan, old, frozenset())
+        together._delete(plan, old)
         self.merge(together)
 
     def allocate(self, pool: Pool[T], key: Key, ranges: Sequence[tuple[int, int]]) -> int | None:
         """The lowest free number of the first of `ranges` (inclusive bounds) that has one, or None if all are held."""
         own = self._pool(pool, key)
         for bounds in ranges:
+            if bounds[0] > bounds[1]:
+                continue
             start = own.answered_below.get(bounds[0], bounds[0])
             number = self.lowest_free(pool, key, bounds, start)
             while number is not None and number in own.answered:
@@ -227,19 +229,15 @@ class Overlay:
             guard.check(self, old, new)
         self._put(write)
 
-    def _delete(self, plan: TablePlan, old: Stored, doomed: frozenset[str]) -> None:
-        doomed |= {old.id}
-        for reference, table, reverse in plan.referrers:
-            itself = table is plan.table and old.id in reverse.keys(old)
-            if reference.in_use is not None and self.count_ids(reverse, old.id) > itself:
+    def _delete(self, plan: TablePlan, old: Stored) -> None:
+        # A table is declared after those that it references, so a cascade never comes back to where it was.
+        for reference, _, reverse in plan.referrers:
+            if reference.in_use is not None and self.count_ids(reverse, old.id):
                 raise reference.in_use(old)
         for reference, table, reverse in plan.referrers:
-            if reference.in_use is not None:
-                continue
-            for each in self.ids(reverse, old.id):
-                referring = self.peek(table, each)
-                if referring is not None and each not in doomed:
-                    self._delete(self.plans[table.name], referring, doomed)
+            if reference.in_use is None:
+                for each in self.ids(reverse, old.id):
+                    self._delete(self.plans[table.name], self.get(table, each))
         self._write(plan, old, None)
 
     def _check_new(self, write: Write, new: Stored) -> None:
@@ -252,15 +250,14 @@ class Overlay:
                         raise index.taken(new, key)
             for reference in plan.references.get(index, ()):
                 for target_id in entered:
-                    self._check_target(reference, plan.table, new, str(target_id))
+                    self._check_target(reference, str(target_id))
         for pool, _, held in write.holdings:
             for key, number in held:
                 if self.is_held(pool, key, number):
                     raise pool.taken(new, key, number)
 
-    def _check_target(self, reference: Reference[Any], table: Table[Any], new: Stored, id: str) -> None:
-        is_itself = reference.target is table and id == new.id
-        if not is_itself and self.peek(reference.target, id) is None:
+    def _check_target(self, reference: Reference[Any], id: str) -> None:
+        if self.peek(reference.target, id) is None:
             raise reference.missing(id) if reference.missing else reference.target.not_found(id)
 
     def _put(self, write: Write) -> None:

@@ -10,7 +10,6 @@ from alcor.store.declare import Guard, Index, Pool, Reference, Schema, Stored, T
 class Net(Stored):
     name: str = ""
     vni: int | None = None
-    parent: str = ""
 
 
 class Subnet(Stored):
@@ -27,13 +26,12 @@ class Port(Stored):
     revision_number: int = 0
 
 
-NET_PARENT: Index[Net] = Index("net parent", lambda net: (net.parent,) if net.parent else ())
 NET_VNI: Pool[Net] = Pool(
     "vni",
     lambda net: (("vni", net.vni),) if net.vni is not None else (),
     lambda net, _, number: Conflict(f"VNI {number} is taken"),
 )
-NET: Table[Net] = Table("net", Net, indexes=(NET_PARENT,), pools=(NET_VNI,))
+NET: Table[Net] = Table("net", Net, pools=(NET_VNI,))
 
 SUBNET_NET: Index[Subnet] = Index("subnet net", lambda subnet: (subnet.net,))
 SUBNET: Table[Subnet] = Table(
