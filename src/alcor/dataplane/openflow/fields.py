@@ -95,6 +95,7 @@ _NUMBERS = (
 )
 _VLAN_VID, _VLAN_PCP = bytes.fromhex("80000c02"), bytes.fromhex("80000e01")
 _VLAN_VID_MASKED = bytes.fromhex("80000d04")
+_TUN_METADATA0 = bytes.fromhex("00015004")
 _UNKNOWN_RANK = 1 << 10  # a field we do not know comes last: its prerequisites are among those that we do
 
 
@@ -238,6 +239,8 @@ def _decode_term(raw: bytes) -> Term | None:
     if header in (_VLAN_VID, _VLAN_PCP):
         return _decode_vlan(raw, header, has_mask)
     name, size = _NAMES.get(header, ("", 0))
+    if raw[:2] == _TUN_METADATA0[:2] and raw[2] & 0xFE == _TUN_METADATA0[2] and header[3] <= 4:
+        name, size = "tun_metadata0", header[3]  # OVS leaves leading zeros out
     if not name:
         return _decode_unknown(raw, has_mask)
     value = int.from_bytes(raw[4 : 4 + size], "big")
@@ -254,7 +257,7 @@ def _decode_unknown(raw: bytes, has_mask: bool) -> Term:
     vendor = raw[4:8] if raw[:2] == b"\xff\xff" else b""
     body = raw[4 + len(vendor) :]
     size = len(body) >> has_mask
-    if not size or len(body) % (1 + has_mask):
+    if len(body) % (1 + has_mask):
         raise Malformed(f"a match field of no sensible length: {raw.hex()}")
     header = bytes((raw[0], raw[1], raw[2] & 0xFE, size + len(vendor)))
     name = f"oxm:{header.hex()}" + (f".{vendor.hex()}" if vendor else "")

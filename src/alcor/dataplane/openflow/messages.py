@@ -146,22 +146,15 @@ def flow_mod(xid: int, command: Command, flow: Flow) -> bytes:
     Raises ValueError, naming the flow, for what OpenFlow cannot say.
     """
     try:
-        instructions = b""
+        body = encode_match(flow.match)
         if flow.actions and command is not Command.DELETE_STRICT:
             actions = encode_actions(flow.actions)
-            instructions = _Apply.pack(_APPLY_ACTIONS, 8 + len(actions), 0) + actions
-        body = encode_match(flow.match) + instructions
+            body += _Apply.pack(_APPLY_ACTIONS, (8 + len(actions)) & 0xFFFF, 0) + actions
         length = _FlowMod.size + len(body)
-        table, priority, cookie = flow.table, flow.priority, flow.cookie
         if length + _BundleAdd.size > MESSAGE_BYTES_MAX:
             raise ValueError(f"it takes {length} bytes, more than one message may have ({MESSAGE_BYTES_MAX})")
-        return (
-            _FlowMod.pack(
-                *(VERSION, Kind.FLOW_MOD, length, xid, cookie, 0, table, command, 0, 0, priority),
-                *(_NO_BUFFER, _ANY, _ANY, 0, 0),
-            )
-            + body
-        )
+        head = (VERSION, Kind.FLOW_MOD, length, xid, flow.cookie, 0, flow.table, command, 0, 0, flow.priority)
+        return _FlowMod.pack(*head, _NO_BUFFER, _ANY, _ANY, 0, 0) + body
     except (struct.error, OverflowError, ValueError) as error:
         raise ValueError(
             f"flow {flow.table}/{flow.priority} {_named(flow)} cannot be sent: {error}"
@@ -193,6 +186,8 @@ def packet_out(xid: int, packet: bytes, actions: Sequence[Action], in_port: int 
     """Let the switch do `actions` with a packet, as if it had come in by `in_port`. Raises ValueError."""
     try:
         encoded = encode_actions(actions)
+        if len(encoded) > MESSAGE_BYTES_MAX:
+            raise ValueError(f"actions of {len(encoded)} bytes are longer than OpenFlow can say")
         return message(
             Kind.PACKET_OUT, xid, _PacketOut.pack(_NO_BUFFER, in_port, len(encoded)) + encoded + packet
         )
