@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from alcor.api.parts import Parts
+from alcor.api.parts import Breath, Parts
 from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, json_reply
 from alcor.base.errors import Invalid, Unavailable
 from alcor.resource.engine import Noun
 from alcor.resource.listing import Listing
 from alcor.resource.query import Query, fields_of, parse_query
+from alcor.store.declare import Stored
 from alcor.store.reader import Txn
-from alcor.store.store import Committed
+from alcor.store.turn import Committed
 
 R = TypeVar("R")
 
@@ -61,7 +63,7 @@ async def find(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:
     query = parse_query(noun.shape, request.query, settings.page_max)
     await _ready(parts, request, noun)
     tables = parts.store.tables
-    found = noun.find(request.known(), query, tables, settings.slice_ms_max / 1000)
+    found = noun.find(request.known(), query, tables)
     revision = (REVISION, b"%d" % tables.revision)
     chunks = _bounded(parts, request, found, _list(parts, request, noun, found))
     whole = bytearray()
@@ -116,18 +118,33 @@ async def _list(
     asked, query, tables = request.known(), found.query, parts.store.tables
     plural = noun.resource.plural
     yield b'{"%s":[' % plural.encode()
-    count, first, last, comma = 0, "", "", b""
-    async for stored in found.slices():
-        if not stored:
-            continue
+    page, comma = _Page(), b""
+    breath = Breath(parts.world.settings.slice_ms_max / 1000)
+    for stored in found.slices():
         if request.is_gone():
             raise ClientGoneError
-        first, last = first or stored[0].id, stored[-1].id
-        count += len(stored)
-        yield comma + encode(noun.answers(asked, query.fields, tables, stored))[1:-1]
-        comma = b","
-    links = _links(request, query, count, first, last)
+        if stored:
+            page.add(stored)
+            yield comma + encode(noun.answers(asked, query.fields, tables, stored))[1:-1]
+            comma = b","
+        await breath.take()
+    links = _links(request, query, page)
     yield b'],"%s_links":%s}' % (plural.encode(), encode(links)) if links else b"]}"
+
+
+@dataclass
+class _Page:
+    """What the links to other pages must know of this one."""
+
+    count: int = 0
+    first: str = ""
+    last: str = ""
+
+    def add(self, stored: Sequence[Stored]) -> None:
+        """Notes a slice that is listed."""
+        self.count += len(stored)
+        self.first = self.first or stored[0].id
+        self.last = stored[-1].id
 
 
 async def _rest(begun: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -137,19 +154,19 @@ async def _rest(begun: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGener
             yield chunk
 
 
-def _links(request: Request, query: Query, count: int, first: str, last: str) -> list[dict[str, str]]:
+def _links(request: Request, query: Query, page: _Page) -> list[dict[str, str]]:
     """Neutron's links to the pages beside this one."""
     links: list[dict[str, str]] = []
     if query.limit is None:
         return links
     url = f"{request.base_url()}{request.path}"
     kept = [(name, value) for name, value in query.parameters if name not in {"marker", "page_reverse"}]
-    is_short = count < query.limit
+    is_short = page.count < query.limit
     if not (is_short and not query.page_reverse):
-        marked = [*kept, ("marker", last)] if count else kept
+        marked = [*kept, ("marker", page.last)] if page.count else kept
         links.append({"rel": "next", "href": f"{url}?{urlencode(marked)}"})
     if not (is_short and query.page_reverse):
-        marked = [*kept, ("marker", first)] if count else kept
+        marked = [*kept, ("marker", page.first)] if page.count else kept
         links.append({"rel": "previous", "href": f"{url}?{urlencode([*marked, ('page_reverse', 'True')])}"})
     return links
 

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from alcor.api.auth import Auth
@@ -33,6 +34,20 @@ class Scans:
             entry[1] -= 1
             if not entry[1]:
                 del self._by_project[project_id]
+
+
+class Breath:
+    """Gives the loop to others once a slice of time is used up."""
+
+    def __init__(self, slice_s: float) -> None:
+        self._slice_s = slice_s
+        self._until = monotonic() + slice_s
+
+    async def take(self) -> None:
+        """Waits one turn of the loop if the slice is over."""
+        if monotonic() >= self._until:
+            await asyncio.sleep(0)
+            self._until = monotonic() + self._slice_s
 
 
 @dataclass

@@ -117,6 +117,7 @@ class _Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._connections_max = connections_max
 
+    # asyncio's protocol says BaseTransport where uvicorn, and so we, are given a Transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self._connections_max:
@@ -130,7 +131,8 @@ class _Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.head_since = monotonic()
         self._head_bytes = 0
-        self.scope["alcor.is_gone"] = self.transport.is_closing  # type: ignore[typeddict-unknown-key]
+        scope = cast("dict[str, object]", self.scope)
+        scope["alcor.is_gone"] = self.transport.is_closing
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

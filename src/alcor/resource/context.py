@@ -38,13 +38,22 @@ def identity(project_id: str, user_id: str, roles: Iterable[str]) -> Identity:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
     """What the engine is given of settings, time and randomness."""
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     entropy: Callable[[int], bytes] = os.urandom
+    _second: int = -1  # of which `_text` is the text
+    _text: str = ""
+
+    def now(self) -> str:
+        """The time as users see it; made once a second."""
+        now_s = int(self.clock.now_s())
+        if now_s != self._second:
+            self._second, self._text = now_s, utc_text(now_s)
+        return self._text
 
 
 class Asked:
@@ -63,7 +72,7 @@ class Asked:
         self.can_write = who.can_write
         self.can_read = who.can_read
         self.request_id = request_id
-        self.now = utc_text(world.clock.now_s())
+        self.now = world.now()
         self.given: frozenset[str] = frozenset()
         self.settings = world.settings
         self._entropy = world.entropy
@@ -71,9 +80,17 @@ class Asked:
     def with_given(self, given: frozenset[str]) -> Self:
         """The same request, of the object whose body named these fields."""
         copy = object.__new__(type(self))
-        for name in Asked.__slots__:
-            setattr(copy, name, getattr(self, name))
+        copy.project_id = self.project_id
+        copy.user_id = self.user_id
+        copy.roles = self.roles
+        copy.is_admin = self.is_admin
+        copy.can_write = self.can_write
+        copy.can_read = self.can_read
+        copy.request_id = self.request_id
+        copy.now = self.now
         copy.given = given
+        copy.settings = self.settings
+        copy._entropy = self._entropy
         return copy
 
     def new_id(self) -> str:

@@ -129,9 +129,9 @@ class Noun(Generic[T]):
             raise self.table.not_found(id)
         return {self.resource.name: self._answer(reader, asked, stored, fields)}
 
-    def find(self, asked: Asked, query: Query, tables: Tables, slice_s: float) -> Listing[T]:
+    def find(self, asked: Asked, query: Query, tables: Tables) -> Listing[T]:
         """The list that the query asks for. Raises what is wrong with the query."""
-        return listing(self.shape, asked, query, tables, slice_s)
+        return listing(self.shape, asked, query, tables)
 
     def answers(
         self, asked: Asked, fields: Sequence[str], reader: Reader, stored: Sequence[T]

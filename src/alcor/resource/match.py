@@ -5,20 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_origin
+from typing import Any, TypeVar, get_origin
 
 import msgspec
 
 from alcor.base.errors import Invalid
 from alcor.resource.context import Asked
-from alcor.resource.declare import Access, Computed
+from alcor.resource.declare import Access, Computed, Standard
 from alcor.resource.parse import parse_bool, parse_int
 from alcor.resource.query import CHANGED_SINCE, Query
 from alcor.resource.shape import PROJECT, Attribute, Shape
-from alcor.store.declare import Index, Key, Stored
-from alcor.store.tables import Tables
+from alcor.store.declare import Index, Key
+from alcor.store.tables import Tables, Under
 
-T = TypeVar("T", bound=Stored)
+T = TypeVar("T", bound=Standard)
 Predicate = Callable[[T], bool]
 
 
@@ -29,20 +29,13 @@ class ById:
     ids: Sequence[str]
 
 
-@dataclass(frozen=True)
-class ByIndex(Generic[T]):
-    """Candidates under one key of an index."""
-
-    index: Index[T]
-    key: Key
-
-
-Candidates = ById | ByIndex[T] | None  # None: every object of the table
+Candidates = ById | Under[T] | None  # None: every object of the table
 
 
 def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> list[Predicate[T]]:
     """What an object must fulfil to be listed, visibility first. Raises Invalid for a value that has no meaning."""
-    found = [visible(shape, asked, tables)]
+    sees = visible(shape, asked, tables)
+    found = [sees] if sees is not None else []
     for name, texts in query.filters.items():
         attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
         if name == CHANGED_SINCE:
@@ -56,24 +49,20 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
     return found
 
 
-def visible(shape: Shape[T], asked: Asked, tables: Tables) -> Predicate[T]:
-    """Whether the caller may see an object."""
+def visible(shape: Shape[T], asked: Asked, tables: Tables) -> Predicate[T] | None:
+    """Whether the caller may see an object; None where it may see all."""
     resource = shape.resource
     if asked.is_admin:
-        return _always
+        return None
     if not asked.can_read or resource.access == "admin":
         return _never
     project_id, is_shared = asked.project_id, resource.is_shared
     if is_shared is None:
-        return lambda stored: stored.project_id == project_id  # type: ignore[attr-defined]  # all nouns are Standard
-    return lambda stored: stored.project_id == project_id or is_shared(tables, stored)  # type: ignore[attr-defined]
+        return lambda stored: stored.project_id == project_id
+    return lambda stored: stored.project_id == project_id or is_shared(tables, stored)
 
 
-def _always(_: Stored) -> bool:
-    return True
-
-
-def _never(_: Stored) -> bool:
+def _never(_: Standard) -> bool:
     return False
 
 
@@ -89,7 +78,7 @@ def candidates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> C
     return best
 
 
-def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iterable[ById | ByIndex[T]]:
+def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iterable[ById | Under[T]]:
     """Every index that serves this list, cheapest to ask first."""
     resource = shape.resource
     if ids := query.filters.get("id"):
@@ -108,19 +97,19 @@ def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iter
                 yield ById(sorted({one for ids in answers for one in ids or ()}))
     if not asked.is_admin and (index := resource.by_field.get(PROJECT)) is not None:
         if resource.is_shared is None:
-            yield ByIndex(index, asked.project_id)
+            yield Under(index, asked.project_id)
         elif resource.shared_ids is not None:
             shared = resource.shared_ids(tables)
             yield (
                 ById(sorted({*shared, *tables.ids(index, asked.project_id)}))
                 if shared
-                else ByIndex(index, asked.project_id)
+                else Under(index, asked.project_id)
             )
 
 
 def _nested_offers(
     shape: Shape[T], attribute: Attribute, texts: Sequence[str], tables: Tables
-) -> Iterable[ById | ByIndex[T]]:
+) -> Iterable[ById | Under[T]]:
     """Indexes named for a part of a field: `fixed_ips.ip_address` serves `fixed_ips=ip_address=10.0.0.3`."""
     parts: dict[str, set[Key]] = {}
     for text in texts:
@@ -132,9 +121,9 @@ def _nested_offers(
             yield _under(index, keys, tables)
 
 
-def _under(index: Index[T], keys: set[Key], tables: Tables) -> ById | ByIndex[T]:
+def _under(index: Index[T], keys: set[Key], tables: Tables) -> ById | Under[T]:
     if len(keys) == 1:
-        return ByIndex(index, next(iter(keys)))
+        return Under(index, next(iter(keys)))
     return ById(sorted({one for key in keys for one in tables.ids(index, key)}))
 
 

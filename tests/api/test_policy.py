@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Roles and projects: who sees and changes what, and how the rest is refused."""
+
+import pytest
+
+from tests.api.world import Api
+
+
+async def test_projects_do_not_see_each_other(api: Api):
+    mine = await api.make("network", name="mine", project="p1", roles="member")
+    url = f"networks/{mine['id']}"
+    assert await api.names("networks", project="p2", roles="member") == []
+    for method, body in (("GET", None), ("PUT", {"network": {"name": "x"}}), ("DELETE", None)):
+        refused = await api.refusal(method, url, body, project="p2", roles="member")
+        assert refused[:2] == (404, "NetworkNotFound")
+    assert await api.names("networks", project="p1", roles="reader") == ["mine"]
+    assert await api.names("networks") == ["mine"], "an admin sees every project"
+
+
+async def test_reader_reads_and_may_not_write(api: Api):
+    network = await api.make("network", project="p1", roles="member")
+    url = f"networks/{network['id']}"
+    assert (await api.get(url, project="p1", roles="reader")).status_code == 200
+    for method, path, body, rule in (
+        ("POST", "networks", {"network": {}}, "create_network"),
+        ("PUT", url, {"network": {"name": "x"}}, "update_network"),
+        ("DELETE", url, None, "delete_network"),
+    ):
+        assert await api.refusal(method, path, body, project="p1", roles="reader") == (
+            403,
+            "PolicyNotAuthorized",
+            f"rule:{rule} is disallowed by policy",
+        )
+
+
+async def test_caller_without_a_known_role_sees_nothing(api: Api):
+    network = await api.make("network", project="p1", roles="member")
+    assert await api.names("networks", project="p1", roles="stranger") == []
+    assert (await api.get(f"networks/{network['id']}", project="p1", roles="stranger")).status_code == 404
+
+
+async def test_caller_who_names_nothing_is_admin_in_the_default_project(api: Api):
+    mine = await api.make("network")
+    theirs = await api.make("network", project="p1", roles="member")
+    assert theirs["project_id"] == "p1" != mine["project_id"]
+    assert len(await api.names("networks")) == 2
+
+
+async def test_caller_who_names_only_its_project_is_a_member_of_it(api: Api):
+    theirs = await api.make("network")
+    assert (await api.get(f"networks/{theirs['id']}", project="p1")).status_code == 404
+    await api.make("network", project="p1")
+
+
+async def test_roles_are_read_in_any_case_and_admin_wins(api: Api):
+    await api.make("network", name="n", project="p1")
+    assert await api.names("networks", project="p2", roles="reader, Admin") == ["n"]
+
+
+async def test_admin_only_attribute_is_refused_to_others_unless_it_is_the_default(api: Api):
+    refused = await api.refusal(
+        "POST", "networks", {"network": {"shared": True}}, project="p1", roles="member"
+    )
+    assert refused == (403, "PolicyNotAuthorized", "rule:create_network:shared is disallowed by policy")
+    network = await api.make("network", shared=False, project="p1", roles="member")
+    for value in (True, False):
+        refused = await api.refusal(
+            "PUT", f"networks/{network['id']}", {"network": {"shared": value}}, project="p1", roles="member"
+        )
+        assert refused == (403, "PolicyNotAuthorized", "rule:update_network:shared is disallowed by policy")
+
+
+async def test_admin_only_attributes_are_shown_to_admins_only(api: Api):
+    network = await api.make("network", project="p1", roles="member")
+    port = await api.make("port", network_id=network["id"], project="p1", roles="member")
+    assert not [name for name in network if name.startswith("provider:")]
+    assert set(port) & {"binding:host_id", "binding:profile", "binding:vif_type", "binding:vnic_type"} == {
+        "binding:vnic_type"
+    }
+    as_admin = (await api.get(f"ports/{port['id']}")).json()["port"]
+    assert {"binding:host_id", "binding:profile", "binding:vif_type"} <= set(as_admin)
+
+
+async def test_nobody_learns_by_a_filter_what_it_may_not_see(api: Api):
+    network = await api.make("network", project="p1", roles="member")
+    seen = (await api.get(f"networks/{network['id']}")).json()["network"]
+    query = f"networks?provider:segmentation_id={seen['provider:segmentation_id']}"
+    assert len(await api.names(query)) == 1
+    assert (await api.refusal("GET", query, project="p1", roles="member"))[0] == 400
+
+
+async def test_shared_network_is_seen_by_all_and_changed_by_its_owner_only(api: Api):
+    shared = await api.make("network", name="open", shared=True)
+    url = f"networks/{shared['id']}"
+    assert await api.names("networks", project="p2", roles="reader") == ["open"]
+    assert (await api.get(url, project="p2", roles="reader")).json()["network"]["shared"] is True
+    for method, body in (("PUT", {"network": {"name": "x"}}), ("DELETE", None)):
+        refused = await api.refusal(method, url, body, project="p2", roles="member")
+        assert refused[:2] == (403, "PolicyNotAuthorized")
+
+
+@pytest.mark.parametrize("roles", ["member", "reader"])
+async def test_admin_only_noun_is_hidden_from_others(api: Api, roles: str):
+    assert (await api.get("agents", project="p1", roles=roles)).json() == {"agents": []}
+    refused = await api.refusal(
+        "PUT", "agents/x", {"agent": {"admin_state_up": False}}, project="p1", roles=roles
+    )
+    assert refused[0] == 404
+
+
+async def test_first_list_of_a_project_shows_its_default_group_and_later_ones_write_nothing(api: Api):
+    assert await api.names("security-groups", project="p9", roles="member") == ["default"]
+    revision = api.store.tables.revision
+    assert await api.names("security-groups", project="p9", roles="reader") == ["default"]
+    assert api.store.tables.revision == revision
+
+
+async def test_rules_inside_a_group_are_answered_as_the_rules_themselves_are(api: Api):
+    group = await api.make("security_group", name="web")
+    rules = (await api.get(f"security-group-rules?security_group_id={group['id']}")).json()
+    inside = sorted(group["security_group_rules"], key=lambda rule: rule["id"])
+    assert inside == sorted(rules["security_group_rules"], key=lambda rule: rule["id"])
+    assert "number" not in inside[0]
