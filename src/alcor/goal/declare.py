@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a feature declares who must know what: objects to rows in scopes, rows to further scopes, and what hosts report back."""
+"""How a feature declares who must know what: objects to rows in scopes, rows to further scopes, what hosts report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class Derivation(Generic[T]):
-    """Each object of `table` stands for the rows that `derive` places: a pure function of the object and what it reads."""
+    """Each object of `table` stands for the rows that `derive` places, a pure function of it and of what it reads."""
 
     table: Table[T]
     derive: Callable[[View, T], Iterable[Placed]]

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's end of the stream: says hello, takes rows, acknowledges; and opens the stream again whenever it ends.
+
+`Session` is sans-I/O; `run` moves the bytes. What follows from the rows is `agent.derive`'s and `agent.reconcile`'s.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from google.protobuf.message import DecodeError
+
+from alcor.agent.rows import Changed, HostRows, Position
+from alcor.base.telemetry import log, log_warning
+from alcor.base.wire import alcor_pb2 as wire
+from alcor.base.wire.digest import interest_hash
+from alcor.base.wire.stream import Stream, StreamClosed
+
+
+class Report(NamedTuple):
+    """A row of the host's own scope is realised in this generation, or is not (any more), with the reason."""
+
+    key: str
+    generation: int
+    is_realised: bool
+    reason: str = ""
+
+
+class Failure(NamedTuple):
+    """A row that does not work here, with the reason."""
+
+    scope: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class HostIdentity:
+    """What the agent says of itself in each hello."""
+
+    host: str
+    tunnel_ip: str
+    version: str = ""
+    bridge: str = ""
+
+
+class Refused(Exception):
+    """What came does not follow from what came before: the stream is given up, and the next hello mends it."""
+
+
+class Session:
+    """The protocol's state on the host. One stream at a time; rows and reports outlive streams."""
+
+    def __init__(self, identity: HostIdentity, rows: HostRows) -> None:
+        self.identity = identity
+        self.rows = rows
+        self.wake: Callable[[], None] = lambda: None  # called when `outgoing` has something
+        self.received = 0  # messages on this stream
+        self._is_asked = False
+        self._reports: dict[str, Report] = {}  # the newest of every row
+        self._unsent: dict[str, Report] = {}
+        self._acked: Position | None = None
+        self._failures: tuple[Failure, ...] = ()
+        self._is_ack_due = False
+
+    def hello(self) -> bytes:
+        """The first message of a new stream."""
+        self.received = 0
+        self._is_asked = False
+        self.rows.forget_staged()
+        self._unsent = dict(self._reports)
+        self._is_ack_due = self._acked is not None
+        return self._hello().SerializeToString()
+
+    def receive(self, message: bytes) -> Changed:
+        """Takes one message. Raises Refused if it does not follow from what came before."""
+        try:
+            envelope = wire.Envelope.FromString(message)
+        except DecodeError as error:
+            raise Refused("a message that cannot be read") from error
+        if envelope.sequence != self.received + 1:
+            raise Refused(f"message {envelope.sequence} after message {self.received}")
+        self.received = envelope.sequence
+        match envelope.WhichOneof("kind"):
+            case "enter":
+                return self.rows.enter(envelope.enter.scope, envelope.enter.rows, is_last=envelope.enter.last)
+            case "delta":
+                return self._delta(envelope.delta)
+            case "leave":
+                return self.rows.leave(envelope.leave.scope)
+            case "ask":
+                self.rows.forget_staged()
+                self._is_asked = True
+                self.wake()
+                return Changed()
+            case kind:
+                raise Refused(f"a message of kind {kind}")
+
+    def ack(self, position: Position, reports: Iterable[Report], failures: Iterable[Failure]) -> None:
+        """The switch has everything up to `position`. `reports` are news, `failures` are all that there are.
+
+        Called again before the last one was sent, it is merged into that.
+        """
+        for report in reports:
+            self._reports[report.key] = self._unsent[report.key] = report
+        self._acked = position
+        self._failures = tuple(failures)
+        self._is_ack_due = True
+        self.wake()
+
+    def forget_report(self, key: str) -> None:
+        """The row is gone: nothing is said of it any more."""
+        self._reports.pop(key, None)
+        self._unsent.pop(key, None)
+
+    def outgoing(self) -> bytes | None:
+        """The next message to be sent, or None. To be asked for when the one before has been handed over."""
+        if self._is_asked:
+            self._is_asked = False
+            hello = self._hello()
+            hello.hello.compared = True
+            hello.hello.digests.extend(
+                wire.ScopeDigest(scope=scope, digest=digest) for scope, digest in self.rows.digests()
+            )
+            return hello.SerializeToString()
+        if not self._is_ack_due:
+            return None
+        self._is_ack_due = False
+        unsent, self._unsent = self._unsent, {}
+        ack = wire.Ack(
+            position=_wire_position(self._acked),
+            reports=[_wire_report(report) for report in unsent.values()],
+            failures=[
+                wire.Failure(scope=scope, key=key, reason=reason) for scope, key, reason in self._failures
+            ],
+        )
+        return wire.Envelope(ack=ack).SerializeToString()
+
+    def end(self) -> None:
+        """The stream is over; what is to be sent waits for the next one."""
+        self.received = 0
+        self.wake = lambda: None
+
+    def _delta(self, delta: wire.Delta) -> Changed:
+        after = Position(delta.after.revision, delta.after.turn) if delta.HasField("after") else None
+        if after != self.rows.position:
+            raise Refused(f"changes after {after} while this host stands at {self.rows.position}")
+        changed = self.rows.delta(delta.rows)
+        self.rows.position = Position(delta.to.revision, delta.to.turn)
+        if delta.whole:
+            self.rows.is_whole = True
+        return changed
+
+    def _hello(self) -> wire.Envelope:
+        identity = self.identity
+        hello = wire.Hello(
+            host=identity.host,
+            position=_wire_position(self.rows.position),
+            interest=interest_hash(self.rows.complete),
+            tunnel_ip=identity.tunnel_ip,
+            version=identity.version,
+            bridge=identity.bridge,
+        )
+        return wire.Envelope(hello=hello)
+
+
+def _wire_position(position: Position | None) -> wire.Position | None:
+    return wire.Position(revision=position.revision, turn=position.turn) if position else None
+
+
+def _wire_report(report: Report) -> wire.Report:
+    return wire.Report(
+        key=report.key, generation=report.generation, realised=report.is_realised, reason=report.reason
+    )
+
+
+class Uniform(Protocol):
+    """A source of randomness."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """A number between a and b."""
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to wait before the next attempt: doubling, and jittered so that many hosts do not come at once."""
+
+    ms_min: float
+    ms_max: float
+    random: Uniform
+
+    def wait_s(self, attempt: int) -> float:
+        """The wait before attempt `attempt`, counted from 0 after the last stream that worked."""
+        ceiling = min(self.ms_max, self.ms_min * 2 ** min(attempt, 30))
+        return self.random.uniform(self.ms_min / 2, ceiling) / 1000
+
+
+async def run(
+    session: Session,
+    connect: Callable[[], Awaitable[Stream]],
+    on_changed: Callable[[Changed], None],
+    backoff: Backoff,
+) -> None:
+    """Keeps a stream open, until cancelled. `on_changed` is called after each message, also if only the position or `rows.is_whole`
+    moved; it must not wait.
+
+    Rows stay as they are while there is no stream.
+    """
+    attempt = 0
+    while True:
+        try:
+            stream = await connect()
+            log("session opened", host=session.identity.host, attempt=attempt)
+            try:
+                await _converse(session, stream, on_changed)
+            finally:
+                await stream.close()
+        except (StreamClosed, Refused) as end:
+            attempt = 0 if session.received else attempt + 1
+            log_warning("session ended", host=session.identity.host, why=str(end), attempt=attempt)
+        session.end()
+        await asyncio.sleep(backoff.wait_s(attempt))
+
+
+async def _converse(session: Session, stream: Stream, on_changed: Callable[[Changed], None]) -> None:
+    due = asyncio.Event()
+    session.wake = due.set
+    await stream.write(session.hello())
+    writer = asyncio.create_task(_write(session, stream, due), name="session writer")
+    due.set()
+    try:
+        while True:
+            on_changed(session.receive(await stream.read()))
+    finally:
+        writer.cancel()
+        with suppress(asyncio.CancelledError, StreamClosed):  # the reader has met, or caused, the same end
+            await writer
+
+
+async def _write(session: Session, stream: Stream, due: asyncio.Event) -> None:
+    """Sends one message at a time: what comes meanwhile is merged into the next."""
+    while True:
+        await due.wait()
+        due.clear()
+        while (message := session.outgoing()) is not None:
+            await stream.write(message)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Position(_message.Message):
+    __slots__ = ("revision", "turn")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    turn: bytes
+    def __init__(self, revision: _Optional[int] = ..., turn: _Optional[bytes] = ...) -> None: ...
+
+class Envelope(_message.Message):
+    __slots__ = ("hello", "enter", "delta", "leave", "ack", "ask", "sequence")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    ENTER_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    ASK_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    enter: Enter
+    delta: Delta
+    leave: Leave
+    ack: Ack
+    ask: Ask
+    sequence: int
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("host", "position", "interest", "digests", "tunnel_ip", "version", "bridge", "compared")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    INTEREST_FIELD_NUMBER: _ClassVar[int]
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    TUNNEL_IP_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BRIDGE_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    position: Position
+    interest: bytes
+    digests: _containers.RepeatedCompositeFieldContainer[ScopeDigest]
+    tunnel_ip: str
+    version: str
+    bridge: str
+    compared: bool
+    def __init__(self, host: _Optional[str] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., interest: _Optional[bytes] = ..., digests: _Optional[_Iterable[_Union[ScopeDigest, _Mapping]]] = ..., tunnel_ip: _Optional[str] = ..., version: _Optional[str] = ..., bridge: _Optional[str] = ..., compared: _Optional[bool] = ...) -> None: ...
+
+class ScopeDigest(_message.Message):
+    __slots__ = ("scope", "digest")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    digest: bytes
+    def __init__(self, scope: _Optional[str] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class Ask(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Enter(_message.Message):
+    __slots__ = ("scope", "position", "rows", "last")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    position: Position
+    rows: _containers.RepeatedCompositeFieldContainer[Row]
+    last: bool
+    def __init__(self, scope: _Optional[str] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[Row, _Mapping]]] = ..., last: _Optional[bool] = ...) -> None: ...
+
+class Delta(_message.Message):
+    __slots__ = ("after", "to", "rows", "request_ids", "whole")
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    after: Position
+    to: Position
+    rows: _containers.RepeatedCompositeFieldContainer[Row]
+    request_ids: _containers.RepeatedScalarFieldContainer[str]
+    whole: bool
+    def __init__(self, after: _Optional[_Union[Position, _Mapping]] = ..., to: _Optional[_Union[Position, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[Row, _Mapping]]] = ..., request_ids: _Optional[_Iterable[str]] = ..., whole: _Optional[bool] = ...) -> None: ...
+
+class Leave(_message.Message):
+    __slots__ = ("scope", "position")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    position: Position
+    def __init__(self, scope: _Optional[str] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
+
+class Row(_message.Message):
+    __slots__ = ("scope", "key", "body")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    key: str
+    body: bytes
+    def __init__(self, scope: _Optional[str] = ..., key: _Optional[str] = ..., body: _Optional[bytes] = ...) -> None: ...
+
+class Ack(_message.Message):
+    __slots__ = ("position", "reports", "failures")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    position: Position
+    reports: _containers.RepeatedCompositeFieldContainer[Report]
+    failures: _containers.RepeatedCompositeFieldContainer[Failure]
+    def __init__(self, position: _Optional[_Union[Position, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[Failure, _Mapping]]] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("key", "generation", "realised", "reason")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REALISED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    generation: int
+    realised: bool
+    reason: str
+    def __init__(self, key: _Optional[str] = ..., generation: _Optional[int] = ..., realised: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("scope", "key", "reason")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    key: str
+    reason: str
+    def __init__(self, scope: _Optional[str] = ..., key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...

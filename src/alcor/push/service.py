@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Push at work, whatever carries its streams: follows the store, attends to hosts, and writes down what they say.
+
+Brings time and tasks to `push.core`, which decides what is sent. `push.server` brings gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from google.protobuf.message import DecodeError
+
+from alcor.base.clock import utc_text
+from alcor.base.errors import Unavailable
+from alcor.base.metrics import HOST_DROPS, HOST_LAG, HOSTS_CONNECTED, REPORTS, ROWS_DERIVED
+from alcor.base.net import parse_ip
+from alcor.base.telemetry import log, log_warning
+from alcor.base.wire.alcor_pb2 import Envelope, Hello
+from alcor.base.wire.stream import Stream, StreamClosed
+from alcor.goal.declare import GoalFeature, HelloFacts
+from alcor.push.core import Publisher
+from alcor.push.liveness import Liveness
+from alcor.push.outbox import Outbox
+from alcor.push.session import HostSession, Limits, Phase
+from alcor.store.declare import Change, Position
+from alcor.store.store import Outside, Store
+
+_HELLO_WAIT_S = 10.0  # for the first message of a stream
+_HOST_LENGTH_MAX = 255
+_RETRY_S = 0.5  # before what hosts said is submitted again
+_LOOK_S = 0.5  # between looks for hosts that have gone
+_TAKE_BYTES = 1 << 16  # handed to the transport before others have their turn
+
+
+class Unwelcome(Exception):
+    """The stream is refused; the message says why."""
+
+
+class Service:
+    """Push between `start` and `close`."""
+
+    def __init__(self, store: Store, features: Sequence[GoalFeature], outside: Outside) -> None:
+        self._store = store
+        self._features = features
+        self._settings = settings = outside.settings
+        self._clock = outside.clock
+        self._meters = outside.meters
+        self._word_came = asyncio.Event()
+        self._outbox = Outbox(features, self._word_came.set)
+        self._liveness = Liveness(settings.silence_grace_s, settings.silence_share_max)
+        self._loaded = asyncio.Event()
+        self._load_due = asyncio.Event()
+        self._publisher = self._new_publisher()
+        self._slices: Iterator[None] = iter(())  # of the load of _publisher
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._derived = 0
+        self._drops = 0
+
+    @property
+    def publisher(self) -> Publisher:
+        """The present goal state and sessions; another one after the log was replaced."""
+        return self._publisher
+
+    def start(self) -> None:
+        """Follows the store and begins to load; hosts wait until that is done."""
+        self._unsubscribe = self._store.subscribe(self._on_changes, self._on_reset)
+        self._begin(self._store.tables.position)
+        self._tasks = [
+            asyncio.create_task(self._load(), name="push loads"),
+            asyncio.create_task(self._submit(), name="push submits"),
+            asyncio.create_task(self._look(), name="push looks for silent hosts"),
+        ]
+
+    async def loaded(self) -> None:
+        """Returns once hosts are served."""
+        await self._loaded.wait()
+
+    async def stopped(self) -> None:
+        """Returns when push was closed; raises what broke it."""
+        for task in asyncio.as_completed(self._tasks):
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def close(self) -> None:
+        """Ends all sessions. Nobody is called gone for it."""
+        self._unsubscribe()
+        for session in self._publisher.sessions():
+            session.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def attend(self, stream: Stream, certified: frozenset[str] | None) -> None:
+        """Serves one stream to its end. `certified` are the names its peer has proved; None: nothing is to be proved.
+
+        Raises Unwelcome, and ends without a word when the stream does.
+        """
+        try:
+            hello = await self._first_hello(stream, certified)
+            await self._loaded.wait()
+            if hello.position.revision > self._publisher.position.revision:
+                with suppress(Unavailable):  # then the host is compared with what is known here
+                    await self._store.caught_up()
+            await self._converse(stream, hello)
+        except StreamClosed:
+            return  # every stream ends so
+
+    async def _converse(self, stream: Stream, hello: Hello) -> None:
+        publisher = self._publisher
+        due = asyncio.Event()
+        session = publisher.open(hello.host, due.set)
+        log("host connected", host=hello.host, revision=hello.position.revision)
+        self._liveness.came(hello.host)
+        self._outbox.hello(
+            hello.host,
+            HelloFacts(hello.tunnel_ip, hello.version, hello.bridge, utc_text(self._clock.now_s())),
+        )
+        publisher.hello(session, hello)
+        both = (
+            asyncio.create_task(self._read(stream, publisher, session)),
+            asyncio.create_task(_write(stream, session, due)),
+        )
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if publisher.close(session) and self._publisher.session(hello.host) is None:
+                self._liveness.went(hello.host, self._clock.monotonic_s())
+                log("host disconnected", host=hello.host)
+            for task in both:
+                task.cancel()
+            ends = await asyncio.gather(*both, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
+                raise end
+
+    async def _first_hello(self, stream: Stream, certified: frozenset[str] | None) -> Hello:
+        try:
+            async with asyncio.timeout(_HELLO_WAIT_S):
+                envelope = _parsed(await stream.read())
+        except TimeoutError:
+            raise Unwelcome("no hello came") from None
+        if envelope.WhichOneof("kind") != "hello":
+            raise Unwelcome("a stream begins with a hello")
+        hello = envelope.hello
+        if not hello.host or len(hello.host) > _HOST_LENGTH_MAX or not hello.host.isprintable():
+            raise Unwelcome("the hello names no host")
+        if certified is not None and hello.host not in certified:
+            raise Unwelcome(f"the certificate is not that of host {hello.host}")
+        try:
+            parse_ip(hello.tunnel_ip)
+        except ValueError as error:
+            raise Unwelcome(f"the tunnel address is none: {error}") from error
+        return hello
+
+    async def _read(self, stream: Stream, publisher: Publisher, session: HostSession) -> None:
+        while True:
+            envelope = _parsed(await stream.read())
+            match envelope.WhichOneof("kind"):
+                case "ack":
+                    publisher.ack(session, envelope.ack)
+                    for report in envelope.ack.reports:
+                        outcome = "realised" if report.realised else "not realised"
+                        self._meters.counter(REPORTS, outcome).inc()
+                case "hello":
+                    if envelope.hello.host != session.host:
+                        raise Unwelcome(f"host {session.host} now calls itself {envelope.hello.host}")
+                    publisher.hello(session, envelope.hello)
+                case kind:
+                    raise Unwelcome(f"an agent sends no {kind}")
+
+    def _new_publisher(self) -> Publisher:
+        settings = self._settings
+        limits = Limits(
+            queue_rows_max=settings.host_queue_max,
+            queue_bytes_max=settings.host_queue_bytes_max,
+            chunk_bytes_max=settings.chunk_bytes_max,
+        )
+        return Publisher(self._features, self._store.tables, self._outbox, limits)
+
+    def _on_changes(self, changes: Sequence[Change], position: Position) -> None:
+        self._publisher.apply(changes, position)
+
+    def _on_reset(self, position: Position) -> None:
+        """The log is another one: everything is derived anew, and hosts are asked what they have."""
+        log_warning("goal state is derived anew", revision=position.revision)
+        old, self._publisher = self._publisher, self._new_publisher()
+        for session in old.sessions():
+            session.close()
+        self._begin(position)
+
+    def _begin(self, position: Position) -> None:
+        self._loaded.clear()
+        self._slices = self._publisher.load(position)
+        self._load_due.set()
+
+    async def _load(self) -> None:
+        while True:
+            await self._load_due.wait()
+            self._load_due.clear()
+            publisher, slices = self._publisher, self._slices
+            begun_s = self._clock.monotonic_s()
+            for _ in slices:
+                await asyncio.sleep(0)
+                if publisher is not self._publisher:
+                    break  # the log was replaced meanwhile
+            else:
+                gc.freeze()
+                now_s = self._clock.monotonic_s()
+                hosts = publisher.goal.interest.all_hosts()
+                self._liveness.expect(hosts, now_s)
+                log("goal state loaded", revision=publisher.position.revision, took_s=now_s - begun_s)
+                self._loaded.set()
+
+    async def _submit(self) -> None:
+        """Brings what hosts said into turns: the first at once, then in batches."""
+        settings = self._settings
+        while True:
+            await self._word_came.wait()
+            self._word_came.clear()
+            while self._outbox.count:
+                batch = self._outbox.take(settings.status_batch_max)
+                try:
+                    await self._store.submit(batch.run, "hosts")
+                except Unavailable as refusal:
+                    log_warning("reports wait", words=batch.count, why=refusal.message)
+                    self._outbox.put_back(batch)
+                    await asyncio.sleep(_RETRY_S)
+                if self._outbox.count < settings.status_batch_max:
+                    await asyncio.sleep(settings.status_batch_ms / 1000)
+
+    async def _look(self) -> None:
+        """Calls hosts gone, and shows figures."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            for host in self._liveness.due(self._clock.monotonic_s()):
+                log_warning("host gone", host=host)
+                self._outbox.liveness(host, utc_text(self._clock.now_s()), is_alive=False)
+            self._show()
+
+    def _show(self) -> None:
+        publisher = self._publisher
+        sessions = publisher.sessions()
+        drops = publisher.drops
+        derived = publisher.goal.compiler.derived
+        told = min((session.told.revision for session in sessions if session.told), default=0)
+        self._meters.gauge(HOSTS_CONNECTED).set(len(sessions))
+        self._meters.gauge(HOST_LAG).set(publisher.position.revision - told if told else 0)
+        self._meters.counter(ROWS_DERIVED).inc(max(0, derived - self._derived))
+        self._meters.counter(HOST_DROPS, "queue").inc(max(0, drops - self._drops))
+        self._derived, self._drops = derived, drops
+
+
+async def _write(stream: Stream, session: HostSession, due: asyncio.Event) -> None:
+    while session.phase is not Phase.CLOSED:
+        due.clear()
+        envelopes = session.take(_TAKE_BYTES)
+        if not envelopes:
+            await due.wait()
+        for envelope in envelopes:
+            await stream.write(envelope)
+    await stream.close()
+
+
+def _parsed(message: bytes) -> Envelope:
+    try:
+        return Envelope.FromString(message)
+    except DecodeError as error:
+        raise Unwelcome("a message that cannot be read") from error
