@@ -19,21 +19,19 @@ STOP_S_MAX = 5.0  # from SIGTERM to SIGKILL
 
 async def run(*argv: str, stdin: str = "") -> str:
     """The standard output of a command. Raises LabFailure with its complaint if it fails or takes too long."""
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    return await asyncio.to_thread(_run, argv, stdin)
+
+
+def _run(argv: Sequence[str], stdin: str) -> str:
     try:
-        async with asyncio.timeout(COMMAND_S_MAX):
-            out, complaint = await process.communicate(stdin.encode())
-    except TimeoutError:
-        raise LabFailure(f"`{' '.join(argv)}` did not end within {COMMAND_S_MAX:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise LabFailure(f"`{' '.join(argv)}` failed: {complaint.decode().strip() or stdin}")
-    return out.decode()
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=COMMAND_S_MAX, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise LabFailure(f"`{' '.join(argv)}` did not end within {COMMAND_S_MAX} s") from None
+    if done.returncode != 0:
+        raise LabFailure(f"`{' '.join(argv)}` failed: {done.stderr.strip() or stdin}")
+    return done.stdout
 
 
 class Child:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 
 from rich.console import Console
+from rich.text import Text
 
 from alcor.cli.demo import drawing, play
 from alcor.cli.demo.scene import HOSTS, VMS
@@ -24,7 +25,7 @@ async def run(keep: bool, fake: bool) -> int:
     try:
         outcome = await _play_on_real_switches(console, keep)
     except LabFailure as failure:
-        console.print(f"[bold red]{failure}[/]")
+        console.print(Text(str(failure), style="bold red"))
         return 1
     return 0 if all(seen.is_right for seen in outcome.tried) else 1
 
