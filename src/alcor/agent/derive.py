@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from alcor.dataplane.pipeline import COOKIE
@@ -24,26 +24,32 @@ Place = tuple[str, str]  # of a row: scope, key
 HeldRows = Mapping[str, Mapping[str, Row]]  # scope -> key -> row
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
     """What the switch needs: `adds` are new or altered flows, `deletes` flows that nobody wants any more."""
 
-    adds: list[Flow]
-    deletes: list[Flow]
-    failed: dict[Place, str]  # rows that could not be derived in this change, with the reason
-    mended: set[Place]  # rows that failed before and do not now
+    adds: dict[Identity, Flow] = field(default_factory=dict)
+    deletes: dict[Identity, Flow] = field(default_factory=dict)
+
+    def follow(self, later: Change) -> None:
+        """Takes in what changed after this."""
+        for identity, flow in later.adds.items():
+            self.adds[identity] = flow
+            self.deletes.pop(identity, None)
+        for identity, flow in later.deletes.items():
+            self.adds.pop(identity, None)
+            self.deletes[identity] = flow
 
 
 class Deriver:
     """The flows wanted of the switch, as a function of rows, interfaces and facts.
 
-    `wanted` is by identity. `derived` counts how often a row was derived.
+    `wanted` is by identity; `derived` counts how often a row was derived.
     """
 
     def __init__(self, features: Sequence[HostFeature], rows: HeldRows, facts: HostFacts) -> None:
         self.wanted: dict[Identity, Flow] = {}
         self.derived = 0
-        self.failed: dict[Place, str] = {}
         self._features = features
         self._rules = [rule for feature in features for rule in feature.rules]
         self._rules_of: dict[type[Row], list[int]] = {}
@@ -56,31 +62,47 @@ class Deriver:
         self._kinds: dict[Place, type[Row]] = {}
         self._owners: dict[tuple[int, str, str], _Owner] = {}
         self._readers: dict[Hashable, _Owner | set[_Owner]] = {}
+        self._failing: dict[_Owner, None] = {}
         self._claims = _Claims(self.wanted)
         self._claims.stand(self._static())
 
-    def apply(self, places: Iterable[Place], interfaces: Iterable[Interface | str] = ()) -> Change:
-        """What follows from changed rows at `places`, and from interfaces: as each is now, or the iface-id of one gone."""
+    def apply(
+        self,
+        places: Iterable[Place],
+        interfaces: Iterable[Interface | str] = (),
+        facts: HostFacts | None = None,
+    ) -> Change:
+        """What follows from changed rows at `places`, and from interfaces: as each is now, or the id of one gone.
+
+        With other facts everything is derived again.
+        """
         stale: set[_Owner] = set()
+        if facts is not None and facts != self._facts:
+            self._facts = facts
+            self._claims.stand(self._static())
+            stale.update(self._owners.values())
         for place in places:
             self._row_changed(place, stale)
         for interface in interfaces:
             self._interface_changed(interface, stale)
         return self._run(stale)
 
-    def move(self, facts: HostFacts) -> Change:
-        """The same with other facts: everything is derived again."""
-        self._facts = facts
-        self._claims.stand(self._static())
-        return self._run(set(self._owners.values()))
-
     def owners(self, identity: Identity) -> Sequence[Place]:
         """The rows for whose sake the flow is wanted; none for a static flow."""
         return [(owner.scope, owner.key) for owner in self._claims.owners(identity) if owner.rule >= 0]
 
+    @property
+    def failed(self) -> dict[Place, str]:
+        """Rows that stand for no flows, or not for all that they should, with the reason."""
+        return {(owner.scope, owner.key): owner.reason for owner in self._failing}
+
     def interface(self, iface_id: str) -> Interface | None:
         """The plugged interface, or None."""
         return self._interfaces.get(iface_id)
+
+    def interfaces(self) -> Iterable[Interface]:
+        """All plugged interfaces."""
+        return self._interfaces.values()
 
     def _static(self) -> Iterator[Flow]:
         for feature in self._features:
@@ -128,20 +150,15 @@ class Deriver:
         for owner, (reads, flows) in derived.items():
             self._forget_reads(owner, reads)
             self._claims.release(owner, flows)
-        failed: dict[Place, str] = {}
         for owner, (reads, flows) in derived.items():
             owner.reason = owner.reason or self._claims.claim(owner, flows)
             self._remember_reads(owner, reads)
             if not self._rows.get(owner.scope, {}).get(owner.key):
                 self._owners.pop((owner.rule, owner.scope, owner.key), None)
+            self._failing.pop(owner, None)
             if owner.reason:
-                failed[owner.scope, owner.key] = owner.reason
-        mended = {(owner.scope, owner.key) for owner in stale} & self.failed.keys() - failed.keys()
-        for place in mended:
-            del self.failed[place]
-        self.failed |= failed
-        adds, deletes = self._claims.settle()
-        return Change(adds, deletes, failed, mended)
+                self._failing[owner] = None
+        return self._claims.settle()
 
     def _derive(self, owner: _Owner, view: _View) -> tuple[tuple[Hashable, ...], dict[Identity, Flow]]:
         rule: FlowRule[Any] = self._rules[owner.rule]
@@ -352,9 +369,9 @@ class _Claims:
                 self._wanted[identity] = flow
         return ""
 
-    def settle(self) -> tuple[list[Flow], list[Flow]]:
+    def settle(self) -> Change:
         """Merges what is shared; answers which flows are new or other than before, and which are gone."""
-        adds, deletes = [], []
+        change = Change()
         for identity, before in self._touched.items():
             sharing = self._shared.get(identity)
             if sharing:
@@ -367,11 +384,11 @@ class _Claims:
             wanted = self._wanted.get(identity)
             if wanted is None:
                 if before is not None:
-                    deletes.append(before)
+                    change.deletes[identity] = before
             elif wanted != before:
-                adds.append(wanted)
+                change.adds[identity] = wanted
         self._touched = {}
-        return adds, deletes
+        return change
 
 
 def _is_shared(flow: Flow) -> bool:

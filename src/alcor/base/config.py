@@ -134,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ovsdb: Annotated[str, S("remote", "The host's ovsdb-server.")] = "unix:/var/run/openvswitch/db.sock"
     openflow_dir: Annotated[Path, S("folder", "Where vswitchd keeps its `<bridge>.mgmt` sockets.")] = Path("/var/run/openvswitch")
     bundle_max: Annotated[int, S("flows", "Flow changes in one atomic bundle.", low=1, high=10_000)] = 1_000
+    audit_s: Annotated[float, S("s", "How often the switch is compared with what it should have.", low=0.1)] = 60.0
 
     # Log lines
     log_level: Annotated[str, S("level", "The least that is logged.", choices=("debug", "info", "warning", "error"))] = "info"

@@ -362,3 +362,10 @@ def _verdict(table: Table, zone: str, onward: Action) -> Iterator[Flow]:
 def icmpv6(kind: int, **fields: int | tuple[int, int]) -> Match:
     """A match on ICMPv6 of a type."""
     return where(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind, **fields)
+
+
+def tunnel_peers(flow: Flow) -> Iterator[int]:
+    """The tunnel addresses of other hosts that the flow sends packets to."""
+    for action in flow.actions:
+        if isinstance(action, SetField) and action.field in ("tun_dst", _FIELD_OF["tunnel"]):
+            yield action.value

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent of one host: rows from push, interfaces from OVSDB, flows into the switch, and reports back.
+
+`HostAgent` is the loop, fed by events, and knows neither gRPC nor sockets; `run` gives it the real world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+from alcor.agent.derive import Change, Deriver, Place
+from alcor.agent.dial import dialler
+from alcor.agent.neighbours import TunnelNeighbours
+from alcor.agent.plug import Plug, Plugged
+from alcor.agent.realised import Realised
+from alcor.agent.reconcile import FlowSwitch, Reconciler
+from alcor.agent.rows import Changed, HostRows, Position
+from alcor.agent.session import Backoff, Failure, HostIdentity, Session
+from alcor.agent.session import run as run_session
+from alcor.agent.switch import Bounds, Switch, SwitchGone
+from alcor.base.config import Settings
+from alcor.base.metrics import FLOWS_DERIVED, SWITCH_CONNECTS
+from alcor.base.telemetry import Meters, log, log_warning
+from alcor.dataplane.pipeline import tunnel_peers
+from alcor.dataplane.rows import HostFacts, HostFeature, Interface
+
+PLACES_PER_SLICE = 500  # rows derived before others in the loop get their turn
+SWITCH_RETRY_S = 0.1  # between attempts to reach a switch that is not there
+
+
+@dataclass
+class _Inbox:
+    """What happened since the last step."""
+
+    places: set[Place] = field(default_factory=set)
+    interfaces: dict[str, Interface | None] = field(default_factory=dict)  # None: gone
+    switch: FlowSwitch | None = None  # newly connected
+    is_audit_due: bool = False
+
+
+class HostAgent:
+    """Brings the switch to what the rows say, step by step; what happens during a step is taken up by the next.
+
+    A step may be ended by `SwitchGone`: the switch keeps what it has, and the next one that is connected is compared.
+    """
+
+    def __init__(
+        self, features: Sequence[HostFeature], session: Session, facts: HostFacts, meters: Meters
+    ) -> None:
+        self.session = session
+        self.rows = session.rows
+        self.deriver = Deriver(features, self.rows.scopes, facts)
+        self.reconciler = Reconciler(self.deriver.wanted, meters)
+        self.on_peers: Callable[[Iterable[int]], None] = lambda peers: None
+        self._facts = facts
+        self._scope = f"host:{facts.host}"
+        self._realised = Realised(features, self.rows.scopes, self.deriver.interface)
+        self._meters = meters
+        self._inbox = _Inbox()
+        self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._touched: set[str] = (
+            set()
+        )  # keys of own rows, and iface-ids, of which nothing was reported since
+
+    def rows_changed(self, changed: Changed) -> None:
+        """The session has received something."""
+        self._inbox.places.update((scope, key) for scope, _, key in changed.rows)
+        self._ring()
+
+    def plugged(self, plugged: Plugged) -> None:
+        """Interfaces came, changed or went, or the tunnel port did."""
+        self._inbox.interfaces.update({interface.iface_id: interface for interface in plugged.interfaces})
+        self._inbox.interfaces.update(dict.fromkeys(plugged.gone))
+        if plugged.tunnel_ofport != self._facts.tunnel_ofport:
+            self._facts = replace(self._facts, tunnel_ofport=plugged.tunnel_ofport)
+        self._ring()
+
+    def switch_connected(self, switch: FlowSwitch) -> None:
+        """There is a connection to the switch, the first or another one."""
+        self._inbox.switch = switch
+        self._ring()
+
+    def switch_gone(self) -> None:
+        """The connection is no more."""
+        self._inbox.switch = None
+        self.reconciler.detach()
+
+    def audit(self) -> None:
+        """The switch is to be compared with what is wanted."""
+        self._inbox.is_audit_due = True
+        self._ring()
+
+    async def run(self) -> None:
+        """Steps whenever something happened, until cancelled."""
+        while True:
+            await self._wake.wait()
+            await self.step()
+            if not self._wake.is_set():
+                self._quiet.set()
+
+    async def idle(self) -> None:
+        """Returns when everything that happened so far has been dealt with, while `run` runs."""
+        await self._quiet.wait()
+
+    async def step(self) -> None:
+        """Everything that happened so far, into the switch, and then back to push."""
+        self._wake.clear()
+        if not self._facts.tunnel_ofport:
+            return
+        inbox, self._inbox = self._inbox, _Inbox()
+        position, complete, is_whole = self.rows.position, frozenset(self.rows.complete), self.rows.is_whole
+        before = {iface_id: self.deriver.interface(iface_id) for iface_id in inbox.interfaces}
+        change = await self._derive(inbox)
+        self._touched.update(key for scope, key in inbox.places if scope == self._scope)
+        self._touched.update(inbox.interfaces)
+        self.on_peers(peer for flow in change.adds.values() for peer in tunnel_peers(flow))
+        try:
+            await self._to_switch(inbox, before, change)
+            if is_whole and self.reconciler.is_attached:
+                await self.reconciler.settle()
+            if inbox.is_audit_due:
+                await self.reconciler.audit()
+        except SwitchGone:
+            self.reconciler.detach()
+        if self.reconciler.is_attached and not self.reconciler.keeps_inherited:
+            self._report(position, complete)
+
+    def _ring(self) -> None:
+        self._quiet.clear()
+        self._wake.set()
+
+    async def _derive(self, inbox: _Inbox) -> Change:
+        derived = self.deriver.derived
+        interfaces = [interface or iface_id for iface_id, interface in inbox.interfaces.items()]
+        change = self.deriver.apply((), interfaces, self._facts)
+        places = list(inbox.places)
+        for start in range(0, len(places), PLACES_PER_SLICE):
+            change.follow(self.deriver.apply(places[start : start + PLACES_PER_SLICE]))
+            await asyncio.sleep(0)
+        self._meters.counter(FLOWS_DERIVED).inc(self.deriver.derived - derived)
+        return change
+
+    async def _to_switch(self, inbox: _Inbox, before: dict[str, Interface | None], change: Change) -> None:
+        gone = [was.ofport for was in before.values() if was is not None]
+        current = [interface.ofport for interface in inbox.interfaces.values() if interface is not None]
+        for ofport in set(gone) - set(current):
+            self.reconciler.unplugged(ofport)
+        if inbox.switch is not None:
+            ofports = [interface.ofport for interface in self.deriver.interfaces()]
+            await self.reconciler.attach(inbox.switch, ofports)
+        elif self.reconciler.is_attached:
+            await self.reconciler.forget_connections(current)
+            await self.reconciler.apply(change)
+
+    def _report(self, position: Position | None, complete: frozenset[str]) -> None:
+        """Tells push what the switch has, as of `position`."""
+        failures = self.rows.faults | self.deriver.failed
+        for identity, reason in self.reconciler.refused.items():
+            failures.update(dict.fromkeys(self.deriver.owners(identity), reason))
+        # What has changed during this step is not in the switch yet.
+        later = {
+            key for scope, key in self._inbox.places if scope == self._scope
+        } | self._inbox.interfaces.keys()
+        ready, self._touched = self._touched - later, self._touched & later
+        reports = self._realised.reports(self._scope, ready, complete, failures)
+        own = self.rows.scopes.get(self._scope, {})
+        for key in ready:
+            if key not in own:
+                self.session.forget_report(key)
+        if position is not None:
+            told = [Failure(scope, key, reason) for (scope, key), reason in sorted(failures.items())]
+            self.session.ack(position, reports, told)
+
+
+async def run(settings: Settings, features: Sequence[HostFeature], meters: Meters) -> None:
+    """The agent of this machine, until cancelled. Raises ValueError if the tunnel address is none."""
+    host = settings.host or socket.gethostname()
+    rows = HostRows([kind for feature in features for kind in feature.rows])
+    session = Session(HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge), rows)
+    agent = HostAgent(features, session, HostFacts(host, settings.tunnel_ip, 0), meters)
+    neighbours = TunnelNeighbours(settings.tunnel_ip)
+    agent.on_peers = neighbours.meet
+    plug = Plug(settings.ovsdb, settings.bridge, settings.tunnel_ip, agent.plugged)
+    backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
+    log("agent started", host=host, bridge=settings.bridge, tunnel_ip=settings.tunnel_ip)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(agent.run(), name="agent")
+            tasks.create_task(plug.start(), name="plug")
+            tasks.create_task(_keep_switch(agent, settings, meters), name="switch")
+            tasks.create_task(
+                run_session(session, dialler(settings), agent.rows_changed, backoff), name="session"
+            )
+            tasks.create_task(_audit(agent, settings.audit_s), name="audit")
+            tasks.create_task(neighbours.refresh(), name="neighbours")
+    finally:
+        neighbours.close()
+        await plug.stop()
+
+
+async def _keep_switch(agent: HostAgent, settings: Settings, meters: Meters) -> None:
+    """Keeps a connection to the switch."""
+    where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
+    bounds = Bounds(bundle_max=settings.bundle_max)
+    is_told = False
+    while True:
+        try:
+            switch = await Switch.connect(where, bounds=bounds)
+        except SwitchGone as gone:
+            if not is_told:
+                log_warning("switch out of reach", where=where, why=str(gone))
+            is_told = True
+            await asyncio.sleep(SWITCH_RETRY_S)
+            continue
+        is_told = False
+        meters.counter(SWITCH_CONNECTS).inc()
+        try:
+            agent.switch_connected(switch)
+            await switch.closed.wait()
+            log_warning("switch lost", why=switch.why_closed)
+        finally:
+            agent.switch_gone()
+            await switch.close()
+
+
+async def _audit(agent: HostAgent, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        agent.audit()

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which virtual machines are plugged into the bridge, as OVSDB says; and that bridge and tunnel port are there.
+
+An interface belongs to the port named in its `external_ids:iface-id`. Says what is plugged, and knows no ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from ovsdbapp.backend.ovs_idl import connection, idlutils
+from ovsdbapp.exceptions import OvsdbAppException
+from ovsdbapp.schema.open_vswitch import impl_idl
+
+from alcor.base.telemetry import log, log_warning
+from alcor.dataplane.rows import Interface
+
+TUNNEL_PORT = "alcor-vxlan"  # made where the bridge has no VXLAN port of the right kind
+TRANSACTION_S_MAX = 10
+RETRY_S = 1.0  # between attempts to reach an ovsdb-server that is not there
+
+_COLUMNS = {
+    "Open_vSwitch": ["bridges", "datapath_types", "next_cfg", "cur_cfg"],
+    "Bridge": ["name", "ports", "fail_mode", "protocols", "datapath_type"],
+    "Port": ["name", "interfaces"],
+    "Interface": ["name", "type", "ofport", "external_ids", "options"],
+}
+_TUNNEL_OPTIONS = {"key": "flow", "remote_ip": "flow"}
+_UNREACHABLE = (OvsdbAppException, OSError)
+_PROTOCOLS = ["OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
+
+
+@dataclass(frozen=True)
+class Plugged:
+    """What changed on the bridge: interfaces as they are, iface-ids of those gone, the tunnel port's number."""
+
+    interfaces: tuple[Interface, ...]
+    gone: tuple[str, ...]
+    tunnel_ofport: int  # 0: the tunnel port is not there
+
+
+class Plug:
+    """Follows one bridge. `on_change` is called in the event loop, the first time with all that is there."""
+
+    def __init__(
+        self, remote: str, bridge: str, tunnel_ip: str, on_change: Callable[[Plugged], None]
+    ) -> None:
+        self._remote = remote
+        self._bridge = bridge
+        self._tunnel_ip = tunnel_ip
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._connection: Any = None
+
+    async def start(self) -> None:
+        """Connects, makes what is missing, and reports what is plugged; waits for as long as OVSDB is not there."""
+        while True:
+            try:
+                await asyncio.to_thread(self._connect)
+                return
+            except _UNREACHABLE as error:
+                log_warning("ovsdb out of reach", remote=self._remote, reason=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def stop(self) -> None:
+        """Ends the connection; what is plugged stays plugged."""
+        if self._connection is not None:
+            await asyncio.to_thread(self._connection.stop, TRANSACTION_S_MAX)
+
+    def _connect(self) -> None:
+        try:
+            schema = idlutils.get_schema_helper(self._remote, "Open_vSwitch")
+        except Exception as error:  # it raises no narrower class when nobody answers
+            raise OSError(str(error)) from error
+        for table, columns in _COLUMNS.items():
+            schema.register_columns(table, columns)
+        idl = _FollowingIdl(self._remote, schema)
+        self._connection = connection.Connection(idl, timeout=TRANSACTION_S_MAX)
+        ovsdb = _Ovsdb(self._connection)
+        self._ensure_bridge(ovsdb)
+        self._ensure_tunnel(ovsdb)
+        follower = _BridgeFollower(idl, self._bridge, self._publish)
+        with self._connection.lock:
+            idl.on_run = follower.look
+            follower.look({})
+
+    def _publish(self, plugged: Plugged) -> None:
+        """From the IDL's thread to the event loop."""
+        self._loop.call_soon_threadsafe(self._on_change, plugged)
+
+    def _ensure_bridge(self, ovsdb: Any) -> None:
+        bridge = _row_named(ovsdb, "Bridge", self._bridge)
+        if bridge is None:
+            types = next(iter(ovsdb.tables["Open_vSwitch"].rows.values())).datapath_types
+            # Only where the kernel module is loaded is there a datapath type `system`.
+            kind = "system" if "system" in types else "netdev"
+            ovsdb.add_br(self._bridge, datapath_type=kind).execute(check_error=True)
+            log("bridge made", bridge=self._bridge, datapath=kind)
+            bridge = _row_named(ovsdb, "Bridge", self._bridge)
+        settings: list[tuple[str, Any]] = []
+        if bridge.fail_mode != ["secure"]:
+            settings.append(("fail_mode", "secure"))  # else a bridge without flows is a learning switch
+        if bridge.protocols and "OpenFlow14" not in bridge.protocols:
+            settings.append(("protocols", _PROTOCOLS))
+        if settings:
+            ovsdb.db_set("Bridge", self._bridge, *settings).execute(check_error=True)
+
+    def _ensure_tunnel(self, ovsdb: Any) -> None:
+        wanted = {**_TUNNEL_OPTIONS, "local_ip": self._tunnel_ip}
+        interface = _tunnel_interface(_row_named(ovsdb, "Bridge", self._bridge))
+        if interface is not None:
+            if dict(interface.options) != wanted:
+                ovsdb.db_set("Interface", interface.name, ("options", wanted)).execute(check_error=True)
+            return
+        with ovsdb.transaction(check_error=True) as transaction:
+            transaction.add(ovsdb.add_port(self._bridge, TUNNEL_PORT))
+            transaction.add(ovsdb.db_set("Interface", TUNNEL_PORT, ("type", "vxlan"), ("options", wanted)))
+        log("tunnel port made", bridge=self._bridge, port=TUNNEL_PORT, local_ip=self._tunnel_ip)
+
+
+class _BridgeFollower:
+    """Compares the bridge with what was last reported. Lives in the IDL's thread."""
+
+    def __init__(self, idl: _FollowingIdl, bridge: str, publish: Callable[[Plugged], None]) -> None:
+        self._idl = idl
+        self._bridge = bridge
+        self._publish = publish
+        self._reported: dict[str, Interface] = {}
+        self._tunnel_ofport = -1
+        self._interfaces_of: dict[UUID, list[UUID]] = {}  # of a port
+        self._interfaces: dict[UUID, Interface | None] = {}  # None: not a virtual machine's, or not ready
+        self._tunnels: dict[UUID, int] = {}
+
+    def look(self, noticed: dict[UUID, None]) -> None:
+        """Reports the difference since the last look; rows of `noticed` are read again."""
+        for uuid in noticed:
+            self._interfaces_of.pop(uuid, None)
+            self._interfaces.pop(uuid, None)
+            self._tunnels.pop(uuid, None)
+        bridge = next(
+            (row for row in self._idl.tables["Bridge"].rows.values() if row.name == self._bridge), None
+        )
+        current: dict[str, Interface] = {}
+        tunnel_ofport = 0
+        for port in bridge.ports if bridge else ():
+            for uuid in self._of_port(port):
+                interface = self._read(uuid)
+                if interface:
+                    current[interface.iface_id] = interface
+                tunnel_ofport = tunnel_ofport or self._tunnels.get(uuid, 0)
+
+        changed = tuple(
+            interface for key, interface in current.items() if self._reported.get(key) != interface
+        )
+        gone = tuple(self._reported.keys() - current.keys())
+        if changed or gone or tunnel_ofport != self._tunnel_ofport:
+            self._reported, self._tunnel_ofport = current, tunnel_ofport
+            self._publish(Plugged(changed, gone, tunnel_ofport))
+
+    def _of_port(self, port: Any) -> list[UUID]:
+        if port.uuid not in self._interfaces_of:
+            self._interfaces_of[port.uuid] = [interface.uuid for interface in port.interfaces]
+        return self._interfaces_of[port.uuid]
+
+    def _read(self, uuid: UUID) -> Interface | None:
+        if uuid not in self._interfaces:
+            row = self._idl.tables["Interface"].rows[uuid]
+            iface_id = row.external_ids.get("iface-id", "")
+            ofport = _ofport(row)
+            self._interfaces[uuid] = Interface(iface_id, row.name, ofport) if iface_id and ofport else None
+            if _is_tunnel(row):
+                self._tunnels[uuid] = ofport
+        return self._interfaces[uuid]
+
+
+class _FollowingIdl(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp ships no types
+    """Calls `on_run` in its thread after each update, with the rows that the update touched."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_run: Callable[[dict[UUID, None]], None] | None = None
+        self._noticed: dict[UUID, None] = {}
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        self._noticed[row.uuid] = None
+
+    def run(self) -> bool:
+        changed: bool = super().run()
+        if self._noticed and self.on_run:
+            noticed, self._noticed = self._noticed, {}
+            self.on_run(noticed)
+        return changed
+
+
+class _Ovsdb(impl_idl.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp ships no types
+    """ovsdbapp's commands on a connection of our own; theirs is one for all of the process."""
+
+    def __init__(self, mine: Any) -> None:
+        self._mine = mine
+        super().__init__(mine)
+
+    @property
+    def ovsdb_connection(self) -> Any:
+        return self._mine
+
+    @ovsdb_connection.setter
+    def ovsdb_connection(self, _given: Any) -> None:
+        assert _given is self._mine, "one connection for one object"
+
+
+def _row_named(ovsdb: Any, table: str, name: str) -> Any:
+    return idlutils.row_by_value(ovsdb.idl, table, "name", name, None)
+
+
+def _tunnel_interface(bridge: Any) -> Any:
+    interfaces = (interface for port in bridge.ports for interface in port.interfaces)
+    return next(filter(_is_tunnel, interfaces), None)
+
+
+def _is_tunnel(interface: Any) -> bool:
+    return interface.type == "vxlan" and _TUNNEL_OPTIONS.items() <= dict(interface.options).items()
+
+
+def _ofport(interface: Any) -> int:
+    numbers = interface.ofport
+    return numbers[0] if numbers and numbers[0] > 0 else 0

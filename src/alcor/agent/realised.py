@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows of the host are realised, for its reports: plugged, all that they need complete, nothing refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from alcor.agent.derive import HeldRows, Place
+from alcor.agent.session import Report
+from alcor.dataplane.rows import HostFeature, Interface, Realisable, Row, RowNeed
+
+
+class Realised:
+    """What was reported, and what is different from it now. Decides nothing about flows."""
+
+    def __init__(
+        self,
+        features: Sequence[HostFeature],
+        rows: HeldRows,
+        interface: Callable[[str], Interface | None],
+    ) -> None:
+        self._kinds: dict[type[Row], Realisable[Any]] = {
+            realisable.kind: realisable for feature in features for realisable in feature.realisable
+        }
+        self._needs: dict[type[Row], list[RowNeed[Any]]] = {}
+        for feature in features:
+            for need in feature.needs:
+                self._needs.setdefault(need.kind, []).append(need)
+        self._rows = rows
+        self._interface = interface
+        self._reported: dict[str, Report] = {}
+        self._waiting: set[str] = set()  # keys of rows that are neither realised nor known not to be
+        self._failed: set[str] = set()
+
+    def reports(
+        self, scope: str, touched: Iterable[str], complete: Collection[str], failures: Mapping[Place, str]
+    ) -> list[Report]:
+        """What is to be said of rows in `touched`, in `failures`, and that waited for something, if it is news.
+
+        `complete` are the scopes that are, as far as the switch has been told.
+        """
+        failed = {key for where, key in failures if where == scope}
+        keys = self._waiting | self._failed | failed | set(touched)
+        self._waiting, self._failed = set(), failed
+        reports = []
+        for key in sorted(keys):
+            row = self._rows.get(scope, {}).get(key)
+            if row is None or type(row) not in self._kinds:
+                self._reported.pop(key, None)
+                continue
+            reason = failures.get((scope, key), "")
+            report = self._judge(key, row, complete, reason)
+            if report is None:
+                self._waiting.add(key)
+            elif report != self._reported.get(key):
+                self._reported[key] = report
+                reports.append(report)
+        return reports
+
+    def _judge(self, key: str, row: Row, complete: Collection[str], reason: str) -> Report | None:
+        realisable = self._kinds[type(row)]
+        if not reason and self._interface(realisable.iface_id(row)) is None:
+            reason = "its interface is not plugged in"
+        if not reason and not realisable.is_wanted(row):
+            reason = "it is administratively down"
+        if not reason and not all(needed in complete for needed in self._needed(row)):
+            return None
+        return Report(key, realisable.generation(row), not reason, reason)
+
+    def _needed(self, row: Row) -> Iterator[str]:
+        """The scopes that the row needs, and those that rows in these need."""
+        seen: set[str] = set()
+        todo = self._scopes(row)
+        while todo:
+            scope = todo.pop()
+            if scope in seen:
+                continue
+            seen.add(scope)
+            yield scope
+            for held in self._rows.get(scope, {}).values():
+                if type(held) in self._needs:
+                    todo += self._scopes(held)
+
+    def _scopes(self, row: Row) -> list[str]:
+        return [scope for need in self._needs.get(type(row), ()) for scope in need.scopes(row)]

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the switch have the flows that are wanted: sends differences, compares on connection and now and then.
+
+Never flushes. Until the host's rows have once been complete, what a former agent left in the switch is neither altered
+nor deleted. Decides no flow (`agent.derive` does) and keeps no connection (`agent.main` does).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from alcor.agent.derive import Change, Identity
+from alcor.base.metrics import FLOW_CHANGES, FLOW_FAILURES, FLOW_REPAIRS
+from alcor.base.telemetry import Meters, log, log_warning
+from alcor.dataplane.pipeline import CLASSIFY, COOKIE
+from alcor.dataplane.values import Flow
+
+TOLD_MAX = 10  # failures told one by one; the rest are counted
+
+
+class FlowFailure(Protocol):
+    """A flow that is not as it was asked for, and why."""
+
+    @property
+    def flow(self) -> Flow:
+        """What was asked for."""
+
+    @property
+    def reason(self) -> str:
+        """Why the switch refused."""
+
+
+class FlowSwitch(Protocol):
+    """What a switch must offer; `agent.switch.Switch` does."""
+
+    async def dump(self) -> list[Flow]:
+        """All flows of all tables."""
+
+    async def apply(self, adds: Sequence[Flow], deletes: Sequence[Flow]) -> Sequence[FlowFailure]:
+        """Adds, then deletes, in atomic bundles; returns when that is done but for the failures."""
+
+    async def flush_ct_zone(self, zone: int) -> None:
+        """Forgets all connections of a zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What a comparison found other than wanted."""
+
+    missing: int = 0
+    altered: int = 0
+    foreign: int = 0  # wanted by nobody, and not of ours by its cookie
+    stale: int = 0  # wanted by nobody, and of ours
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.missing + self.altered + self.foreign + self.stale
+
+
+class Reconciler:
+    """One switch against one set of wanted flows.
+
+    `is_settled`: the rows were complete once, and the switch has since been made to have exactly what is wanted.
+    `refused`: by identity, why the switch does not have a wanted flow.
+    """
+
+    def __init__(self, wanted: dict[Identity, Flow], meters: Meters) -> None:
+        self.is_settled = False
+        self.refused: dict[Identity, str] = {}
+        self._wanted = wanted
+        self._meters = meters
+        self._switch: FlowSwitch | None = None
+        self._inherited: set[Identity] = set()  # of a former agent, other than wanted; not ours to touch yet
+        self._zones: set[int] = set()  # of ports that the switch has had flows for
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether there is a switch to send to."""
+        return self._switch is not None
+
+    @property
+    def keeps_inherited(self) -> bool:
+        """Whether a former agent's flows stand in the place of what is wanted."""
+        return bool(self._inherited)
+
+    async def attach(self, switch: FlowSwitch, ofports: Iterable[int]) -> None:
+        """Begins with a newly connected switch: sends what it lacks, whatever it has lost or kept.
+
+        `ofports` are the ports that are plugged now.
+        """
+        self._switch = switch
+        self.refused.clear()
+        held = await self._held()
+        self._zones = {
+            term.value for _, _, match in _in_table(held) for term in match if term.field == "in_port"
+        }
+        await self.forget_connections(ofports)
+        repairs = await self._compare(held)
+        log("switch attached", flows=len(held), wanted=len(self._wanted), sent=repairs.count)
+
+    def detach(self) -> None:
+        """The connection is gone; the switch goes on with what it has."""
+        self._switch = None
+
+    async def settle(self) -> None:
+        """The rows are complete: from here on the switch has what is wanted, and nothing else."""
+        if self._switch is None or self.is_settled:
+            return
+        self.is_settled = True
+        if self._inherited:
+            repairs = await self._compare(await self._held())
+            log("switch settled", altered=repairs.altered, stale=repairs.stale, foreign=repairs.foreign)
+
+    async def apply(self, change: Change) -> None:
+        """Sends what changed. What cannot be sent now is found by the comparison on the next connection."""
+        for gone in change.deletes:
+            self.refused.pop(gone, None)
+        adds = [flow for identity, flow in change.adds.items() if identity not in self._inherited]
+        deletes = [flow for identity, flow in change.deletes.items() if identity not in self._inherited]
+        await self._send(adds, deletes)
+
+    async def audit(self) -> Repairs:
+        """Compares the switch with what is wanted, and mends and counts what is other."""
+        if self._switch is None:
+            return Repairs()
+        repairs = await self._compare(await self._held())
+        for kind in ("missing", "altered", "foreign", "stale"):
+            self._meters.counter(FLOW_REPAIRS, kind).inc(getattr(repairs, kind))
+        if repairs.count:
+            log_warning(
+                "flows repaired",
+                missing=repairs.missing,
+                altered=repairs.altered,
+                foreign=repairs.foreign,
+                stale=repairs.stale,
+            )
+        return repairs
+
+    async def forget_connections(self, ofports: Iterable[int]) -> None:
+        """Flushes the zones of ports that are new to the switch; a zone may have been another port's."""
+        for ofport in ofports:
+            if self._switch is not None and ofport not in self._zones:
+                self._zones.add(ofport)
+                await self._switch.flush_ct_zone(ofport)
+
+    def unplugged(self, ofport: int) -> None:
+        """The port is gone; whoever gets its number gets its zone empty."""
+        self._zones.discard(ofport)
+
+    async def _held(self) -> dict[Identity, Flow]:
+        assert self._switch is not None, "compared only while attached"
+        return {flow.identity: flow for flow in await self._switch.dump()}
+
+    async def _compare(self, held: dict[Identity, Flow]) -> Repairs:
+        missing, altered = [], []
+        for identity, flow in self._wanted.items():
+            have = held.get(identity)
+            if have is None:
+                missing.append(flow)
+            elif have.actions != flow.actions:
+                altered.append(flow)
+        extra = [flow for identity, flow in held.items() if identity not in self._wanted]
+        if self.is_settled:
+            self._inherited = set()
+        else:
+            self._inherited = {flow.identity for flow in (*altered, *extra)}
+            altered, extra = [], []
+        missing = [flow for flow in missing if flow.identity not in self.refused]
+        await self._send([*missing, *altered], extra)
+        stale = sum(flow.cookie == COOKIE for flow in extra)
+        return Repairs(len(missing), len(altered), len(extra) - stale, stale)
+
+    async def _send(self, adds: Sequence[Flow], deletes: Sequence[Flow]) -> None:
+        if self._switch is None or not (adds or deletes):
+            return
+        # Where it takes several bundles: first what drops, then from the last table to the first, so that a packet
+        # finds either nothing or all that is after; and what goes, goes from the first table on.
+        adds = sorted(adds, key=lambda flow: (bool(flow.actions), -flow.table))
+        deletes = sorted(deletes, key=lambda flow: (not flow.actions, flow.table))
+        for flow in adds:
+            self.refused.pop(flow.identity, None)
+        failures = await self._switch.apply(adds, deletes)
+        self._meters.counter(FLOW_CHANGES, "add").inc(len(adds))
+        self._meters.counter(FLOW_CHANGES, "delete").inc(len(deletes))
+        if failures:
+            self._note(failures)
+
+    def _note(self, failures: Sequence[FlowFailure]) -> None:
+        self._meters.counter(FLOW_FAILURES).inc(len(failures))
+        for failure in failures:
+            if failure.flow.identity in self._wanted:
+                self.refused[failure.flow.identity] = failure.reason
+        for failure in failures[:TOLD_MAX]:
+            log_warning("flow refused", flow=failure.flow, reason=failure.reason)
+        if len(failures) > TOLD_MAX:
+            reasons = Counter(failure.reason for failure in failures[TOLD_MAX:])
+            log_warning("more flows refused", count=reasons.total(), commonest=reasons.most_common(1)[0][0])
+
+
+def _in_table(held: Iterable[Identity]) -> Iterable[Identity]:
+    return (identity for identity in held if identity[0] == CLASSIFY.number)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows by hand, as push would send them: networks, ports on hosts, security groups. And a session that is fed with them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from alcor.agent.rows import Changed
+from alcor.agent.session import Session
+from alcor.base.net import Cidr, Ip, Mac
+from alcor.base.wire import alcor_pb2 as wire
+from alcor.dataplane.rows import Row
+from alcor.features.network.flows import NetworkRow
+from alcor.features.port.flows import AddressPair, FloodRow, NeighbourRow, PortRow
+from alcor.features.security_group.flows import GroupSetRow, RuleRow
+
+Rows = dict[str, dict[str, Row]]
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A port as tests speak of it; `id` is also the iface-id of its interface."""
+
+    id: str
+    network: str
+    host: str
+    mac: Mac
+    addresses: tuple[Ip, ...]
+    groups: tuple[str, ...] = ()
+    pairs: tuple[AddressPair, ...] = ()
+    port_security: bool = True
+    admin_state_up: bool = True
+    generation: int = 1
+
+    @property
+    def ipv4(self) -> Ip:
+        return next(address for address in self.addresses if "." in address)
+
+    @property
+    def ipv6(self) -> Ip:
+        return next(address for address in self.addresses if ":" in address)
+
+
+@dataclass
+class Wanted:
+    """What all hosts together are to know. `tunnel_ips` are theirs."""
+
+    tunnel_ips: dict[str, Ip]
+    vnis: dict[str, int] = field(default_factory=dict)
+    nics: dict[str, Nic] = field(default_factory=dict)
+    rules: dict[str, RuleRow] = field(default_factory=dict)
+    networks_down: set[str] = field(default_factory=set)
+    sets: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def rule(self, group: str, direction: str, version: int = 4, **fields: object) -> str:
+        """A rule with the next number; answers its id."""
+        number = max((rule.number for rule in self.rules.values()), default=0) + 1
+        key = f"rule-{number}"
+        given = {"group": group, "number": number, "direction": direction, "version": version, **fields}
+        self.rules[key] = msgspec.convert(given, RuleRow)
+        return key
+
+    def set_number(self, groups: Iterable[str]) -> int:
+        """The number of a set of groups; 0 for none."""
+        wanted = tuple(sorted(groups))
+        return self.sets.setdefault(wanted, len(self.sets) + 1) if wanted else 0
+
+    def of_host(self, host: str) -> Rows:
+        """Every row that a host with all these networks and groups is sent."""
+        rows: Rows = {f"host:{host}": {}}
+        for network, vni in self.vnis.items():
+            is_up = network not in self.networks_down
+            rows[f"network:{network}"] = {
+                "network": NetworkRow(id=network, vni=vni, mtu=1450, admin_state_up=is_up)
+            }
+            rows[f"neighbours:{network}"], rows[f"flood:{network}"] = {}, {}
+        for nic in self.nics.values():
+            self._place(rows, host, nic)
+        for groups, number in self.sets.items():
+            if any(tuple(sorted(nic.groups)) == groups for nic in self.nics.values()):
+                for group in groups:
+                    rows.setdefault(f"members:{group}", {})[str(number)] = GroupSetRow(number=number)
+        for key, rule in self.rules.items():
+            rows.setdefault(f"security_group:{rule.group}", {})[key] = rule
+            if rule.remote_group:
+                rows.setdefault(f"members:{rule.remote_group}", {})
+        return rows
+
+    def _place(self, rows: Rows, host: str, nic: Nic) -> None:
+        group_set = self.set_number(nic.groups)
+        for group in nic.groups:
+            rows.setdefault(f"security_group:{group}", {})
+        if nic.host == host:
+            rows[f"host:{host}"][nic.id] = PortRow(
+                id=nic.id,
+                network=nic.network,
+                mac=nic.mac,
+                addresses=nic.addresses,
+                pairs=nic.pairs,
+                port_security=nic.port_security,
+                admin_state_up=nic.admin_state_up,
+                group_set=group_set,
+                groups=nic.groups,
+                generation=nic.generation,
+            )
+        if nic.admin_state_up:
+            tunnel_ip = self.tunnel_ips[nic.host]
+            rows[f"neighbours:{nic.network}"][nic.id] = NeighbourRow(
+                mac=nic.mac,
+                addresses=nic.addresses,
+                pairs=nic.pairs,
+                host=nic.host,
+                tunnel_ip=tunnel_ip,
+                group_set=group_set,
+                generation=nic.generation,
+            )
+            rows[f"flood:{nic.network}"][nic.host] = FloodRow(host=nic.host, tunnel_ip=tunnel_ip)
+
+
+class Feed:
+    """Push, for one session: sends snapshots of new scopes, what changed in others, and leaves what is gone."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._sent: Rows = {}
+        self._revision = 0
+
+    def reopen(self) -> None:
+        """The stream has ended and a new one begins; the host has what it had."""
+        self._session.end()
+        self._session.hello()
+
+    def send(self, rows: Rows, *, is_whole: bool = True) -> Changed:
+        """Brings the session to `rows`; answers all that changed."""
+        changed = Changed()
+        for scope in rows.keys() - self._sent.keys():
+            enter = wire.Enter(scope=scope, rows=_wire_rows("", rows[scope]), last=True)
+            changed.update(self._receive(wire.Envelope(enter=enter)))
+        differences = []
+        for scope in rows.keys() & self._sent.keys():
+            old, new = self._sent[scope], rows[scope]
+            differences += _wire_rows(scope, {key: row for key, row in new.items() if old.get(key) != row})
+            differences += [wire.Row(scope=scope, key=key) for key in old.keys() - new.keys()]
+        delta = wire.Delta(to=_position(self._revision + 1), rows=differences, whole=is_whole)
+        if self._revision:
+            delta.after.CopyFrom(_position(self._revision))
+        self._revision += 1
+        changed.update(self._receive(wire.Envelope(delta=delta)))
+        for scope in self._sent.keys() - rows.keys():
+            changed.update(self._receive(wire.Envelope(leave=wire.Leave(scope=scope))))
+        self._sent = {scope: dict(keyed) for scope, keyed in rows.items()}
+        return changed
+
+    def _receive(self, envelope: wire.Envelope) -> Changed:
+        envelope.sequence = self._session.received + 1
+        return self._session.receive(envelope.SerializeToString())
+
+
+def _wire_rows(scope: str, rows: dict[str, Row]) -> list[wire.Row]:
+    return [wire.Row(scope=scope, key=key, body=msgspec.msgpack.encode(row)) for key, row in rows.items()]
+
+
+def _position(revision: int) -> wire.Position:
+    return wire.Position(revision=revision, turn=revision.to_bytes(16, "big"))
+
+
+def nic(number: int, network: str, host: str, **fields: object) -> Nic:
+    """A port with MAC and addresses that follow from its number."""
+    defaults: dict[str, object] = {
+        "id": f"{number:08d}-0000-4000-8000-000000000000",
+        "network": network,
+        "host": host,
+        "mac": Mac(f"fa:16:3e:00:00:{number:02x}"),
+        "addresses": (Ip(f"10.0.0.{number}"), Ip(f"fd00::{number:x}")),
+    }
+    return Nic(**(defaults | fields))  # type: ignore[arg-type]  # a keyword for each field
+
+
+def pair(cidr: str, mac: str) -> AddressPair:
+    """An allowed address pair."""
+    return AddressPair(mac=Mac(mac), cidr=Cidr(cidr))
