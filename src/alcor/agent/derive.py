@@ -169,7 +169,7 @@ class Deriver:
             return (), {}
         self.derived += 1
         try:
-            flows = {flow.identity: flow for flow in rule.derive(view, owner.scope, row)}
+            flows = _by_identity(rule.derive(view, owner.scope, row))
         except Exception as error:  # noqa: BLE001  # a row is the unit of failure: it denies and holds up no other
             owner.reason = f"{type(error).__name__}: {error}"
             flows = {}
@@ -389,6 +389,20 @@ class _Claims:
                 change.adds[identity] = wanted
         self._touched = {}
         return change
+
+
+def _by_identity(flows: Iterable[Flow]) -> dict[Identity, Flow]:
+    """The flows of one row; those that are clauses of several conjunctions with the same match become one."""
+    found: dict[Identity, Flow] = {}
+    for flow in flows:
+        twin = found.setdefault(flow.identity, flow)
+        if twin is flow:
+            continue
+        assert _is_shared(twin), f"one row wants two flows: {twin} and {flow}"
+        assert _is_shared(flow), f"one row wants two flows: {twin} and {flow}"
+        actions = tuple(dict.fromkeys((*twin.actions, *flow.actions)))
+        found[flow.identity] = Flow(*flow.identity, actions, COOKIE)
+    return found
 
 
 def _is_shared(flow: Flow) -> bool:
