@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Stored)
 _ALIKE_MAX = 16_384  # encoded rows remembered, so that equal rows in many scopes share their bytes
 _SLICE_OBJECTS = 200  # derived between two pauses of a load: some 5 ms
 
-_encode = msgspec.msgpack.Encoder().encode
+encode_row = msgspec.msgpack.Encoder().encode  # a row as it is kept and travels
 
 
 class Source(Reader, Protocol):
@@ -90,6 +90,10 @@ class Compiler:
     def scopes(self) -> Iterable[str]:
         """The names of all scopes that have rows."""
         return self._scopes.keys()
+
+    def reads(self) -> int:
+        """How many reads are noted."""
+        return self._readers.count
 
     def _load(self, source: Source) -> Iterator[list[RowChange]]:
         for number, derivation in enumerate(self._derivations):
@@ -160,7 +164,7 @@ class Compiler:
         return changes
 
     def _body(self, row: Row | None) -> bytes:
-        body = _encode(row)
+        body = encode_row(row)
         if len(self._alike) >= _ALIKE_MAX:
             self._alike.clear()
         return self._alike.setdefault(body, body)

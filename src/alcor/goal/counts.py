@@ -52,7 +52,8 @@ class Counts:
     def drop(self, number: int, times: int = 1) -> bool:
         """Counts a number down that is in it at least so often; True if it is not in it any more."""
         place = bisect_left(self._sorted, number)
-        assert self._sorted[place] == number, f"{number} was dropped and not there"
+        is_held = place < len(self._sorted) and self._sorted[place] == number
+        assert is_held, f"{number} was dropped and not there"
         assert self._counts[place] >= times, f"{number} was dropped more often than added"
         if self._counts[place] > times:
             self._counts[place] -= times

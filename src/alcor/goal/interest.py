@@ -85,6 +85,10 @@ class Interest:
         """The hosts that need more than their own scope."""
         return [self._node(number).name[len(_OWN) :] for number in self._scopes]
 
+    def size(self) -> int:
+        """How many scopes are known: those with needs, and those needed."""
+        return len(self._numbers)
+
     def _connect(self, start: int, end: int, count: int) -> None:
         if self._node(start).targets.add(end, count):
             self._node(end).sources += 1

@@ -12,10 +12,12 @@ class Readers:
     """The reverse index of reads. A reader is a derivation, by its number, of one object, by its id."""
 
     def __init__(self) -> None:
+        self.count = 0
         self._by_table: dict[str, dict[int, dict[str, _Ids]]] = {}
 
     def add(self, table: str, id: str, derivation: int, reader: str) -> None:
         """Notes that `derivation` of the object `reader` read the object `id` of `table`."""
+        self.count += 1
         by_id = self._by_table.setdefault(table, {}).setdefault(derivation, {})
         readers = by_id.get(id, ())
         if isinstance(readers, set):
@@ -25,6 +27,7 @@ class Readers:
 
     def remove(self, table: str, id: str, derivation: int, reader: str) -> None:
         """Forgets a noted read."""
+        self.count -= 1
         by_id = self._by_table[table][derivation]
         readers = by_id[id]
         left: _Ids
