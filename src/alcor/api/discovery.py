@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a client asks before it asks for anything: versions, extensions, the description of the API, health, metrics."""
 
+from alcor.api.openapi import document
 from alcor.api.parts import Parts
 from alcor.api.wire import Reply, Request, encode, json_reply
 from alcor.base.errors import NotFound
@@ -121,7 +122,7 @@ async def metrics(parts: Parts, _: Request) -> Reply:
 async def openapi(parts: Parts, _: Request) -> Reply:
     """`GET /openapi.json`: the description of this API, made from the declarations."""
     if not parts.openapi:
-        parts.openapi = encode({})
+        parts.openapi = encode(document(parts.engine, parts.world.settings))
     return Reply(200, parts.openapi)
 
 

@@ -62,7 +62,7 @@ class Server:
             host, port = host_and_port(self._listen)
             self._server = await loop.create_server(self._connection, host, port, backlog=BACKLOG)
         self._sweeper = asyncio.create_task(self._sweep(), name="api sweep")
-        log("api listens", address=self._listen)
+        log("api listens", address=path or f"{host_and_port(self._listen)[0]}:{self.port}")
 
     async def stop(self) -> None:
         """Takes no new connections, lets answers under way go out for `client_wait_s`, and ends."""
