@@ -28,7 +28,9 @@ def allocate_addresses(
     chosen = [_as_asked(txn, port, subnets, fixed) for fixed in wanted if fixed.ip_address]
     for fixed in wanted:
         if not fixed.ip_address:
-            chosen.append(_from_subnet(txn, ctx, port, _subnet_named(port, subnets, fixed.subnet_id), chosen))
+            subnet = _subnet_named(port, subnets, fixed.subnet_id)
+            is_auto = subnet.is_auto_address
+            chosen.append(_automatic(txn, port, subnet) if is_auto else _from_pools(txn, ctx, subnet, chosen))
     given = {fixed.subnet_id for fixed in chosen}
     automatic = (
         [subnet for subnet in subnets if subnet.is_auto_address and subnet.id not in given] if wanted else []
@@ -109,9 +111,7 @@ def _refuse_taken(txn: Txn, port: Port, subnet: Subnet, ip: Ip) -> None:
             )
 
 
-def _from_subnet(txn: Txn, ctx: Context, port: Port, subnet: Subnet, chosen: Sequence[FixedIp]) -> FixedIp:
-    if subnet.is_auto_address:
-        return _automatic(txn, port, subnet)
+def _from_pools(txn: Txn, ctx: Context, subnet: Subnet, chosen: Sequence[FixedIp]) -> FixedIp:
     address = _free_address(txn, ctx, subnet, chosen)
     if address is None:
         raise Conflict(

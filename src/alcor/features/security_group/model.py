@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What security groups, their rules, and the numbered sets of groups are."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from alcor.base.errors import Conflict, NotFound
@@ -12,7 +13,7 @@ NUMBER_MAX = 2**31 - 1  # of a rule: it is a conjunction id, below OVS's own upp
 GROUP_SET_MAX = 2**24 - 1
 
 # Names of IP protocols that Neutron takes, and their IANA numbers.
-PROTOCOLS = {
+PROTOCOLS: Mapping[str, int] = {
     "ah": 51,
     "dccp": 33,
     "egp": 8,

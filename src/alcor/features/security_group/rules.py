@@ -2,6 +2,7 @@
 """What may be done with security groups and their rules, and how sets of groups get their numbers."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,8 +30,8 @@ from alcor.features.security_group.model import (
 from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
 from alcor.store.reader import Reader, Txn
 
-_WITH_PORTS = {PROTOCOLS[name] for name in ("tcp", "udp", "sctp", "dccp", "udplite")}
-_ICMP = {PROTOCOLS["icmp"], PROTOCOLS["ipv6-icmp"]}
+_WITH_PORTS = frozenset(PROTOCOLS[name] for name in ("tcp", "udp", "sctp", "dccp", "udplite"))
+_ICMP = frozenset((PROTOCOLS["icmp"], PROTOCOLS["ipv6-icmp"]))
 
 
 def protocol_number(rule: SecurityGroupRule) -> int | None:
@@ -57,26 +58,25 @@ def default_group(txn: Txn, ctx: Context, project_id: str) -> SecurityGroup:
     )
     txn.insert(SECURITY_GROUP, group)
     for ethertype in ("IPv4", "IPv6"):
-        _add_rule(txn, ctx, group, "egress", ethertype)
-        _add_rule(txn, ctx, group, "ingress", ethertype, group.id)
+        _add_rule(txn, ctx, group, _Allows("egress", ethertype))
+        _add_rule(txn, ctx, group, _Allows("ingress", ethertype, group.id))
     return group
 
 
-def _add_rule(
-    txn: Txn,
-    ctx: Context,
-    group: SecurityGroup,
-    direction: str,
-    ethertype: str,
-    remote_group_id: str | None = None,
-) -> None:
+class _Allows(NamedTuple):
+    direction: str
+    ethertype: str
+    remote_group_id: str | None = None
+
+
+def _add_rule(txn: Txn, ctx: Context, group: SecurityGroup, allows: _Allows) -> None:
     rule = SecurityGroupRule(
         id=ctx.new_id(),
         project_id=group.project_id,
         security_group_id=group.id,
-        direction=direction,
-        ethertype=ethertype,
-        remote_group_id=remote_group_id,
+        direction=allows.direction,
+        ethertype=allows.ethertype,
+        remote_group_id=allows.remote_group_id,
         created_at=ctx.now,
         updated_at=ctx.now,
         number=_number(txn),
@@ -106,7 +106,7 @@ def on_create(txn: Txn, ctx: Context, new: SecurityGroup) -> SecurityGroup:
 def after_create(txn: Txn, ctx: Context, new: SecurityGroup) -> None:
     """Lets members talk to anybody, as Neutron does: one egress rule for each IP version."""
     for ethertype in ("IPv4", "IPv6"):
-        _add_rule(txn, ctx, new, "egress", ethertype)
+        _add_rule(txn, ctx, new, _Allows("egress", ethertype))
 
 
 def on_update(txn: Txn, ctx: Context, old: SecurityGroup, new: SecurityGroup) -> SecurityGroup:
