@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from alcor.dataplane.rows import HostFacts
 from alcor.dataplane.values import (
@@ -191,6 +192,8 @@ REGISTERS = (
 )
 _FIELD_OF = {register.name: register.field for register in REGISTERS}
 
+_TO_TABLE = {table.number: Resubmit(table.number) for table in TABLES}
+
 LOCAL, TUNNEL = 1, 2  # values of origin
 FLOOD = 0xFFFB  # target_port of broadcast and multicast; no port has this number
 
@@ -214,6 +217,8 @@ def flow(table: Table, priority: int, match: Match, *actions: Action) -> Flow:
     return Flow(table.number, priority, match, actions, COOKIE)
 
 
+# The flows of a host have few actions that differ: those that are equal are one value, made once.
+@lru_cache(maxsize=1 << 16)
 def load(register: str, value: int) -> SetField:
     """Set a named register."""
     return SetField(_FIELD_OF[register], value)
@@ -221,9 +226,10 @@ def load(register: str, value: int) -> SetField:
 
 def go(table: Table) -> Resubmit:
     """Look the packet up in another table."""
-    return Resubmit(table.number)
+    return _TO_TABLE[table.number]
 
 
+@cache
 def copy(source: str, target: str, bits: int = 32) -> Move:
     """Copy a field or a named register, from bit 0 on."""
     return Move(_FIELD_OF.get(source, source), _FIELD_OF.get(target, target), bits)
@@ -301,7 +307,9 @@ def _leaving() -> Iterator[Flow]:
     for eth_type in (ETH_IPV4, ETH_IPV6):
         tracked = Ct(zone=_FIELD_OF["source_port"], table=LEAVE_JUDGE.number)
         yield flow(LEAVE, 10, where(eth_type=eth_type), tracked)
-    yield from _judging(LEAVE_JUDGE, "source_set", "target_set", (RULES_EGRESS, RULES_INGRESS), LEAVE_VERDICT)
+    yield from _judging(
+        LEAVE_JUDGE, ("source_set", "target_set"), (RULES_EGRESS, RULES_INGRESS), LEAVE_VERDICT
+    )
     yield from _verdict(LEAVE_VERDICT, "source_port", go(DELIVER))
 
 
@@ -312,7 +320,7 @@ def _arriving() -> Iterator[Flow]:
         tracked = Ct(zone=_FIELD_OF["target_port"], table=ARRIVE_JUDGE.number)
         yield flow(ARRIVE_SECURED, 10, where(eth_type=eth_type), tracked)
     yield from _judging(
-        ARRIVE_JUDGE, "target_set", "source_set", (RULES_INGRESS, RULES_EGRESS), ARRIVE_VERDICT
+        ARRIVE_JUDGE, ("target_set", "source_set"), (RULES_INGRESS, RULES_EGRESS), ARRIVE_VERDICT
     )
     yield from _verdict(ARRIVE_VERDICT, "target_port", put_out())
 
@@ -342,9 +350,13 @@ def _arrive_free() -> Iterator[Match]:
 
 
 def _judging(
-    table: Table, own: str, remote: str, rules: tuple[Table, Table], verdict: Table
+    table: Table, sets: tuple[str, str], rules: tuple[Table, Table], verdict: Table
 ) -> Iterator[Flow]:
-    """Ask the first of `rules` for packets in the connection's original direction, the second for the others."""
+    """Ask the first of `rules` for packets in the connection's original direction, the second for the others.
+
+    `sets` are the registers with the group set of the port itself and of the packet's other end.
+    """
+    own, remote = sets
     asked = (copy(own, "own_set"), copy(remote, "remote_set"), load("verdict", 0))
     mask = CT_TRK | CT_INV | CT_RPL
     for state, asking in zip((CT_TRK, CT_TRK | CT_RPL), rules, strict=True):
