@@ -5,13 +5,14 @@ No call moves more than a leaf or a part, so no change stalls the loop however m
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from alcor.store.declare import Key
 
 LEAF_MAX = 1024  # ids in one leaf of an ordered set
 _SMALL_MAX = 256  # ids under one key that stay one sorted list
-_PARTS = 256  # dicts that one index is spread over: a million keys resize 4,000 at a time
+_PARTS = 256  # (a power of two) dicts that one index is spread over: a million keys resize 4,000 at a time
+_PART_MASK = _PARTS - 1
 _SHARED_MAX = 65_536  # key parts that are kept once for all keys with them
 
 
@@ -21,9 +22,10 @@ class IdSet:
     __slots__ = ("_greatest", "_leaves", "count")
 
     def __init__(self, ids: Sequence[str] = ()) -> None:
-        self._leaves: list[list[str]] = [list(ids)] if ids else []
-        self._greatest: list[str] = [ids[-1]] if ids else []
-        self.count = len(ids)
+        self._leaves: list[list[str]] = []
+        self._greatest: list[str] = []
+        self.count = 0
+        self.extend(ids)
 
     def __iter__(self) -> Iterator[str]:
         for leaf in self._leaves:
@@ -48,6 +50,17 @@ class IdSet:
             self._leaves.insert(place + 1, leaf[half:])
             del leaf[half:]
             self._greatest.insert(place, leaf[-1])
+
+    def extend(self, ids: Sequence[str]) -> None:
+        """Adds ids in order, all greater than those that are there."""
+        if self._leaves:
+            ids = self._leaves.pop() + list(ids)
+            self._greatest.pop()
+        for start in range(0, len(ids), LEAF_MAX):
+            leaf = list(ids[start : start + LEAF_MAX])
+            self._leaves.append(leaf)
+            self._greatest.append(leaf[-1])
+        self.count = sum(map(len, self._leaves))
 
     def remove(self, id: str) -> None:
         """Removes an id that is there."""
@@ -89,6 +102,10 @@ class IdSet:
 _Bucket = str | list[str] | IdSet  # one id, few, many
 
 
+def _bucket(ids: list[str]) -> _Bucket:
+    return ids if len(ids) <= _SMALL_MAX else IdSet(ids)
+
+
 class KeyedIds:
     """Ids under keys, each key's in order, counted in O(1)."""
 
@@ -100,7 +117,7 @@ class KeyedIds:
 
     def add(self, key: Key, id: str) -> None:
         """Adds an id that is not there under `key`."""
-        part = self._parts[hash(key) % _PARTS]
+        part = self._parts[hash(key) & _PART_MASK]
         bucket = part.get(key)
         if bucket is None:
             part[self._lean(key)] = id
@@ -113,9 +130,40 @@ class KeyedIds:
         else:
             bucket.add(id)  # type: ignore[union-attr]  # what is neither a str nor a list is an IdSet
 
+    def extend(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
+        """Adds ids in order, all greater than those that are there, each under its keys."""
+        grouped: dict[Key, list[str]] = {}
+        for own_id, keys in zip(ids, keys_of_each, strict=True):
+            for key in keys:
+                some = grouped.get(key)
+                if some is None:
+                    grouped[key] = [own_id]
+                elif some[-1] is not own_id:
+                    some.append(own_id)
+        parts = self._parts
+        for key, some in grouped.items():
+            part = parts[hash(key) & _PART_MASK]
+            if len(some) == 1 and key not in part:
+                part[self._lean(key)] = some[0]
+                continue
+            bucket = part.get(key)
+            if bucket is None:
+                part[self._lean(key)] = _bucket(some)
+            elif isinstance(bucket, IdSet):
+                bucket.extend(some)
+            else:
+                part[key] = _bucket([bucket, *some] if isinstance(bucket, str) else bucket + some)
+
+    def extend_unique(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
+        """As `extend`, where no two objects have one key."""
+        parts, lean = self._parts, self._lean
+        for own_id, keys in zip(ids, keys_of_each, strict=True):
+            for key in keys:
+                parts[hash(key) & _PART_MASK][lean(key)] = own_id
+
     def remove(self, key: Key, id: str) -> None:
         """Removes an id that is there under `key`."""
-        part = self._parts[hash(key) % _PARTS]
+        part = self._parts[hash(key) & _PART_MASK]
         bucket = part[key]
         if isinstance(bucket, str):
             assert bucket == id
@@ -130,7 +178,7 @@ class KeyedIds:
 
     def count(self, key: Key) -> int:
         """How many ids stand under `key`."""
-        bucket = self._parts[hash(key) % _PARTS].get(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if bucket is None:
             return 0
         if isinstance(bucket, str):
@@ -139,21 +187,21 @@ class KeyedIds:
 
     def first(self, key: Key) -> str | None:
         """The smallest id under `key`, or None."""
-        bucket = self._parts[hash(key) % _PARTS].get(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if bucket is None or isinstance(bucket, str):
             return bucket
         return bucket[0] if isinstance(bucket, list) else next(iter(bucket))
 
     def ids(self, key: Key) -> list[str]:
         """All ids under `key`, in order."""
-        bucket = self._parts[hash(key) % _PARTS].get(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if bucket is None:
             return []
         return [bucket] if isinstance(bucket, str) else list(bucket)
 
     def after(self, key: Key, id: str, limit: int) -> list[str]:
         """The first `limit` ids under `key` greater than `id`, ascending."""
-        bucket = self._parts[hash(key) % _PARTS].get(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if isinstance(bucket, IdSet):
             return bucket.after(id, limit)
         few = self.ids(key)
@@ -162,7 +210,7 @@ class KeyedIds:
 
     def before(self, key: Key, id: str | None, limit: int) -> list[str]:
         """The last `limit` ids under `key` smaller than `id` (None: of all), descending."""
-        bucket = self._parts[hash(key) % _PARTS].get(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if isinstance(bucket, IdSet):
             return bucket.before(id, limit)
         few = self.ids(key)
@@ -174,6 +222,7 @@ class KeyedIds:
         if type(key) is not tuple or len(key) < 2:
             return key
         shared = self._shared
-        if len(shared) >= _SHARED_MAX:
-            return (*(shared.get(part, part) for part in key[:-1]), key[-1])
-        return (*(shared.setdefault(part, part) for part in key[:-1]), key[-1])
+        keep = shared.setdefault if len(shared) < _SHARED_MAX else shared.get
+        if len(key) == 2:
+            return keep(key[0], key[0]), key[1]
+        return (*(keep(part, part) for part in key[:-1]), key[-1])

@@ -2,7 +2,7 @@
 """The encoded objects of one table, in order of id, and scans of them that changes do not disturb."""
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from weakref import WeakSet
 
 _LEAF_MAX = 340  # a dict of 341 entries still fits 512 slots
@@ -35,6 +35,17 @@ class Rows:
             self.count += 1
             if len(leaf) > _LEAF_MAX:
                 self._split(place, id)
+
+    def extend(self, rows: Iterable[tuple[str, bytes]]) -> None:
+        """Adds rows in order of id, all greater than those that are there; no scan may be open."""
+        leaf = self._leaves[-1]
+        for key_id, row in rows:
+            if len(leaf) >= _LEAF_MAX:
+                leaf = {}
+                self._leaves.append(leaf)
+                self._lower.append(key_id)
+            leaf[key_id] = row
+            self.count += 1
 
     def remove(self, id: str) -> None:
         """Removes an object that is there."""

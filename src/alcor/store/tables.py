@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter, lt
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from alcor.store.declare import Change, Index, Key, Pool, Position, Schema, Stored, Table
 from alcor.store.ids import KeyedIds
-from alcor.store.plan import Write, plans_of
+from alcor.store.plan import TablePlan, Write, plans_of
 from alcor.store.pools import HeldNumbers
 from alcor.store.rows import Rows, Scan
 
@@ -197,7 +199,7 @@ class Tables:
     def load(self, rows: Iterable[Row], position: Position = START) -> None:
         """Replaces everything by `rows`."""
         loading = self.loading()
-        loading.add(rows)
+        loading.add(sorted(rows))
         loading.finish(position)
 
     def loading(self) -> Loading:
@@ -219,24 +221,30 @@ class Loading:
     def __init__(self, tables: Tables, held: _Held) -> None:
         self._tables = tables
         self._held = held
+        self._last: dict[str, str] = {}  # the greatest id of each table so far
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Adds objects; cheapest in order of id."""
+    def add(self, rows: Sequence[Row]) -> None:
+        """Adds objects. Those of one table come in order of id, also from call to call."""
+        for name, some in groupby(rows, key=itemgetter(0)):
+            plan = self._tables.plans.get(name)
+            if plan is not None:
+                self._add(plan, list(some))
+
+    def _add(self, plan: TablePlan, rows: Sequence[Row]) -> None:
         held = self._held
-        plans = self._tables.plans
-        for name, own_id, row in rows:
-            plan = plans.get(name)
-            if plan is None:
-                continue
-            new = plan.decode(row)
-            held.rows[name].put(own_id, row)
-            for index in plan.indexes:
-                ids = held.indexes[index]
-                for key in dict.fromkeys(index.keys(new)):
-                    ids.add(key, own_id)
-            for pool in plan.table.pools:
-                numbers = held.pools[pool]
-                for key, number in pool.holds(new):
+        ids = [row[1] for row in rows]
+        assert all(map(lt, [self._last.get(plan.name, ""), *ids], ids)), "a load out of order"
+        self._last[plan.name] = ids[-1]
+        held.rows[plan.name].extend(row[1:] for row in rows)
+        decode = plan.decode
+        stored = [decode(row[2]) for row in rows]
+        for index in plan.indexes:
+            into = held.indexes[index]
+            (into.extend_unique if index.unique else into.extend)(ids, map(index.keys, stored))
+        for pool in plan.table.pools:
+            numbers = held.pools[pool]
+            for each in stored:
+                for key, number in pool.holds(each):
                     numbers.hold(key, number)
 
     def finish(self, position: Position) -> None:

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the store does in a second on a durable SQLite log, and what a million objects cost: `python bench/store.py`.
+
+`--small` does a tenth. The log lies in a temporary folder of the working directory's disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from alcor.base.clock import SystemClock
+from alcor.base.errors import Conflict
+from alcor.base.telemetry import configure_log
+from alcor.store.declare import Index, Pool, Position, Schema, Stored, Table
+from alcor.store.log.contract import Record, Turn
+from alcor.store.log.sqlite import SqliteLog
+from alcor.store.plan import encode
+from alcor.store.reader import Txn
+from alcor.store.store import Outside, Store
+
+CALLERS = 256
+HOSTS = 1000
+NETS = 200
+
+
+class Port(Stored):
+    """As large as a usual Neutron port: about 350 bytes when encoded."""
+
+    project_id: str
+    network_id: str
+    subnet_id: str
+    mac_address: str
+    ip_address: str
+    device_id: str
+    host: str
+    security_groups: tuple[str, ...]
+    name: str = ""
+
+
+def _taken(port: Port, key: object) -> Conflict:
+    return Conflict(f"{key} is taken")
+
+
+NUMBER: Pool[Port] = Pool(
+    "address",
+    lambda port: ((port.subnet_id, int(port.ip_address.rsplit(".", 1)[1])),) if port.name == "pooled" else (),
+    lambda port, key, number: _taken(port, (key, number)),
+)
+PORT: Table[Port] = Table(
+    "port",
+    Port,
+    indexes=(
+        Index("project", lambda port: (port.project_id,)),
+        Index("network", lambda port: (port.network_id,)),
+        Index("device", lambda port: (port.device_id,)),
+        Index("host", lambda port: (port.host,)),
+        Index("group", lambda port: port.security_groups),
+        Index("name", lambda port: (port.name,)),
+        Index("mac", lambda port: ((port.network_id, port.mac_address),), unique=True, taken=_taken),
+        Index("ip", lambda port: ((port.subnet_id, port.ip_address),), unique=True, taken=_taken),
+    ),
+    pools=(NUMBER,),
+)
+SCHEMA = Schema((PORT,))
+
+
+def ports(count: int) -> Iterator[Port]:
+    """The ports of a cloud with `HOSTS` hosts and `NETS` networks."""
+    random = Random(1)
+
+    def identity() -> str:
+        return str(uuid.UUID(int=random.getrandbits(128)))
+
+    nets = [(identity(), identity(), identity(), identity()) for _ in range(NETS)]
+    for number in range(count):
+        project, network, subnet, group = nets[number % NETS]
+        mac = f"fa:16:3e:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
+        yield Port(
+            id=identity(),
+            project_id=project,
+            network_id=network,
+            subnet_id=subnet,
+            mac_address=mac,
+            ip_address=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
+            device_id=identity(),
+            host=f"compute-{number % HOSTS:04}",
+            security_groups=(group,),
+            name=f"port-{number % 5000}",
+        )
+
+
+async def _open(path: Path) -> Store:
+    return await Store.open(SCHEMA, SqliteLog(path), Outside(SystemClock(), Random()))
+
+
+async def _submit_all(folder: Path, count: int) -> list[float]:
+    """Records per second of each of five rounds."""
+    store = await _open(folder / "submit.db")
+    every = iter(list(ports(5 * count)))
+
+    async def caller(many: int) -> None:
+        for _ in range(many):
+            new = next(every)
+
+            def create(txn: Txn, new: Port = new) -> None:
+                txn.insert(PORT, new)
+
+            await store.submit(create, tenant=new.project_id)
+
+    rates = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        await asyncio.gather(*(caller(count // CALLERS) for _ in range(CALLERS)))
+        rates.append(count // CALLERS * CALLERS / (time.perf_counter() - begin))
+    await store.close()
+    return rates
+
+
+async def _fill(path: Path, count: int) -> int:
+    """Writes `count` ports into a new log; the mean length of one."""
+    log = SqliteLog(path)
+    await log.open()
+    position = Position(0, "")
+    records: list[Record] = []
+    length = 0
+    for number, port in enumerate(ports(count), 1):
+        row = encode(port)
+        length += len(row)
+        records.append(Record("port", port.id, None, row))
+        if len(records) == 2000 or number == count:
+            turn = Turn(Position(number, f"{number:032x}"), 0.0, records)
+            await log.append(position, turn)
+            position, records = turn.position, []
+    await log.close()
+    return length // count
+
+
+def _resident_mib() -> float:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("the kernel says nothing of this process")
+
+
+async def _load(path: Path) -> None:
+    """The work of the child: loads, then says how long it took, how large it is, and how long the loop stood still."""
+    begin = time.perf_counter()
+    store = await _open(path)
+    loaded = time.perf_counter() - begin
+    slices = []
+    scan = store.tables.snapshot_scan(PORT, 500)
+    while True:
+        begin = time.perf_counter()
+        if next(scan, None) is None:
+            break
+        slices.append(time.perf_counter() - begin)
+    slices.sort()
+    print(f"{store.tables.size(PORT)} {loaded:.2f} {_resident_mib():.0f} {slices[-len(slices) // 100] * 1000:.2f}")
+    await store.close()
+
+
+def main() -> None:
+    """Runs both and prints a line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    configure_log("error", "text")
+    if asked.load:
+        asyncio.run(_load(asked.load))
+        return
+    part = 10 if asked.small else 1
+    print(f"store on {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {_commit()}")
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        rates = asyncio.run(_submit_all(Path(folder), 51_200 // part))
+        print(f"submit, {CALLERS} callers, one port each: median {median(rates):.0f}/s of {min(rates):.0f}-{max(rates):.0f}/s")
+        path = Path(folder) / "load.db"
+        length = asyncio.run(_fill(path, 1_000_000 // part))
+        child = subprocess.run([sys.executable, __file__, "--load", str(path)], check=True, capture_output=True, text=True)
+        count, loaded_s, resident, slice_ms = child.stdout.split()
+        print(
+            f"load of {count} ports of {length} bytes with 8 indexes: {loaded_s} s, {resident} MiB resident; "
+            f"a slice of a scan: p99 {slice_ms} ms"
+        )
+
+
+def _commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
+    return f"commit {found.stdout.strip() or 'unknown'}"
+
+
+if __name__ == "__main__":
+    main()
