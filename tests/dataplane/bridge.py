@@ -88,12 +88,14 @@ class Bridge:
         protocols = "protocols=OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15"
         settings = ("datapath_type=netdev", "fail_mode=secure", protocols)
         self.vsctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int", *settings)
+        self._until(Path(self.socket).exists)
 
     def stop_switch(self) -> None:
         """Kills ovs-vswitchd: its flows are lost."""
         switch = self._daemons.pop()
         switch.kill()
         switch.wait(WAIT_S)
+        Path(self.socket).unlink()
 
     def _start(self, *command: str) -> None:
         environment = {**os.environ, "OVS_RUNDIR": str(self.folder), "OVS_LOGDIR": str(self.folder)}

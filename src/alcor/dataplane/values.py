@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import attrgetter
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,7 @@ ETH_IPV4, ETH_IPV6, ETH_ARP = 0x0800, 0x86DD, 0x0806
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One field of a match: `packet & mask == value`; `value` has no bit outside `mask`, all ones when exact."""
 
     field: str
@@ -113,13 +112,19 @@ def match(**fields: int | tuple[int, int]) -> Match:
         if mask != full and mask and not field.maskable:
             raise ValueError(f"{name} takes no mask")
         if mask:
-            terms.extend(_as_given_back(Term(name, value & mask, mask)))
-    terms.sort(key=_field_of)
+            terms.append(Term(name, value & mask, mask))
+    if _IN_ANOTHER_FORM.isdisjoint(fields):
+        terms.sort()
+        return tuple(terms)
+    terms = sorted(part for term in terms for part in _as_given_back(term))
     _refuse_what_is_not_given_back(terms)
     return tuple(terms)
 
 
-_field_of = attrgetter("field")
+# What OVS may give back in another form than it was sent in.
+_IN_ANOTHER_FORM = frozenset(
+    (*(f"xxreg{number}" for number in range(4)), "ip_frag", "ct_tp_src", "ct_tp_dst", "ct_nw_proto", "vlan_tci")
+)
 
 
 def _as_given_back(term: Term) -> tuple[Term, ...]:

@@ -156,12 +156,10 @@ def packet_in(body: bytes) -> PacketIn | None:
 
 
 def refused(xid: int, body: bytes) -> Refused:
-    """An error message (what follows the header) in words. The switch quotes the refused message: its xid is meant."""
+    """An error message (what follows the header) in words; it has the xid of what it refuses. Raises Malformed."""
     if len(body) < _Error.size:
         raise Malformed(f"an error of {len(body)} bytes")
     kind, code = _Error.unpack_from(body)
-    quoted = body[4:]
-    if kind == 0xFFFF and len(quoted) >= 4:  # an experimenter's own error
-        kind, quoted = 0xFFFF0000 | int.from_bytes(quoted[2:4], "big"), quoted[4:]
-    meant = int.from_bytes(quoted[4:8], "big") if len(quoted) >= HEADER_BYTES else xid
-    return Refused(meant, reason_of(kind, code))
+    if kind == 0xFFFF and len(body) >= 8:  # an experimenter's own error
+        kind = 0xFFFF0000 | int.from_bytes(body[6:8], "big")
+    return Refused(xid, reason_of(kind, code))
