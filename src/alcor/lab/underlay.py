@@ -71,6 +71,8 @@ class Underlay:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for vm in [vm for host in self.hosts for vm in host.vms]:
+            vm.hang_up()
         self._tear_down()
 
     async def add_hosts(self, *names: str) -> list[Host]:

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole of Alcor on this machine, used through its public doors: what restarts cost, and what refusals say."""
+
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from alcor.lab import Host, LabFailure, Vm, cloud
+from alcor.lab.cloud import Cloud, free_address
+from alcor.lab.rest import Body, Rest
+
+pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
+
+PORT = 8080
+
+
+@dataclass(frozen=True)
+class Site:
+    """Two virtual machines of one network, on two hosts, bound and ACTIVE."""
+
+    cloud: Cloud
+    network: Body
+    one: Host
+    two: Host
+    left: Vm
+    right: Vm
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site() -> AsyncIterator[Site]:
+    async with Cloud() as made:
+        one, two = await made.add_hosts("one", "two")
+        network = await made.rest.create("network", {"name": "blue"})
+        subnet = {"network_id": network["id"], "ip_version": 4, "cidr": "10.0.0.0/24"}
+        await made.rest.create("subnet", subnet)
+        left, right = await booted(made, network, one, "left"), await booted(made, network, two, "right")
+        await right.listen(PORT)
+        yield Site(made, network, one, two, left, right)
+
+
+async def booted(made: Cloud, network: Body, host: Host, name: str) -> Vm:
+    """A virtual machine whose port is ACTIVE."""
+    port = await made.rest.create("port", {"network_id": network["id"], "name": name})
+    vm = await made.boot(host, name, port)
+    assert await made.bind(port["id"], host.name) is not None
+    return vm
+
+
+def ip(vm: Vm) -> str:
+    """Its first address."""
+    return vm.spec.addresses[0].split("/")[0]
+
+
+async def test_vms_on_two_hosts_reach_each_other_once_active(site: Site) -> None:
+    assert await site.left.ping(ip(site.right), tries=3)
+    assert await site.left.tcp(ip(site.right), PORT)
+
+
+async def test_agent_restart_loses_no_packet(site: Site) -> None:
+    await site.left.ping(ip(site.right), tries=3)
+    async with site.left.pinging(ip(site.right)) as ping, site.left.stream(ip(site.right), PORT) as stream:
+        await site.cloud.stop_agent(site.one)
+        site.cloud.start_agent(site.one)
+        await site.cloud.stop_agent(site.two, signal.SIGKILL)
+        site.cloud.start_agent(site.two)
+        late = await booted(site.cloud, site.network, site.one, "late")
+        assert await stream.is_alive()
+    assert ping.lost == 0
+    assert await late.ping(ip(site.right), tries=3)
+    await late.remove()
+
+
+async def test_killed_control_plane_costs_no_packet_and_no_port(site: Site) -> None:
+    await site.left.ping(ip(site.right), tries=3)
+    async with site.left.pinging(ip(site.right)) as ping, site.left.stream(ip(site.right), PORT) as stream:
+        await site.cloud.stop_control(signal.SIGKILL)
+        await site.cloud.start_control()
+        statuses = [
+            port["status"] for port in await site.cloud.rest.find("port", network_id=site.network["id"])
+        ]
+        late = await booted(site.cloud, site.network, site.two, "later")
+        assert await stream.is_alive()
+    assert ping.lost == 0
+    assert await late.ping(ip(site.left), tries=3)
+    await late.remove()
+    assert statuses.count("ACTIVE") >= 2
+
+
+async def test_switch_restart_heals_by_itself_and_the_stream_lives(site: Site) -> None:
+    await site.left.ping(ip(site.right), tries=3)
+    async with site.left.pinging(ip(site.right)) as ping, site.left.stream(ip(site.right), PORT) as stream:
+        await site.one.restart_vswitchd()
+        assert await stream.is_alive(timeout_s=10)
+    assert ping.round_trips_ms
+    assert await site.left.ping(ip(site.right), tries=3)
+
+
+async def test_port_without_a_host_does_not_become_active(site: Site) -> None:
+    port = await site.cloud.rest.create("port", {"network_id": site.network["id"]})
+    assert not await site.cloud.rest.until_active(port["id"], within_s=0.1)
+    await site.cloud.rest.delete("port", port["id"])
+
+
+async def test_refused_request_fails_in_the_words_of_the_api(site: Site) -> None:
+    with pytest.raises(LabFailure, match=r"GET ports/absent: 404 .*PortNotFound"):
+        await site.cloud.rest.show("port", "absent")
+
+
+async def test_api_that_cannot_be_reached_is_named_so() -> None:
+    async with httpx.AsyncClient(base_url=f"http://{free_address('127.0.0.1:0')}") as client:
+        with pytest.raises(LabFailure, match="cannot be reached"):
+            await Rest(client).find("network")
+
+
+async def test_control_plane_that_ends_at_start_is_reported_with_its_last_words() -> None:
+    with pytest.raises(LabFailure, match=r"control plane ended:\s(.|\s)*turn_ms_max"):
+        async with Cloud(flags=("--turn-ms-max", "soon")):
+            pytest.fail("started with a setting that is none")
+
+
+async def test_agent_that_ends_at_start_is_reported_with_its_last_words(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "ALCOR", ("false",))
+    with pytest.raises(LabFailure, match="agent of host three ended"):
+        await site.cloud.add_hosts("three")
+
+
+async def test_address_in_use_gives_way_to_a_free_one(site: Site) -> None:
+    host, port = site.cloud.listen.rsplit(":", 1)
+    assert free_address(f"{host}:{port}") != site.cloud.listen
