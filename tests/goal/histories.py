@@ -19,8 +19,9 @@ History = Sequence[Turn]
 class State:
     """Tables that take turns of writes, as a store would; a write that changes nothing is none."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, *, epoch: int = 0) -> None:
         self.tables = Tables(schema)
+        self._epoch = epoch  # tells the turns of one log from those of another
 
     def take(self, turn: Turn) -> list[Change]:
         """Applies a turn; answers its changes in the form that followers get them."""
@@ -33,7 +34,7 @@ class State:
                 changes.append(Change(revision, table.name, key, old, new))
                 now[table.name, key] = new
         revision = self.tables.revision + len(changes)
-        self.tables.apply(changes, Position(revision, f"{revision:032x}"))
+        self.tables.apply(changes, Position(revision, f"{self._epoch:016x}{revision:016x}"))
         return changes
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar, Union
 import msgspec
 
 from alcor.base.wire.alcor_pb2 import Row as WireRow
-from alcor.base.wire.digest import digest_bytes, digest_of
+from alcor.base.wire.digest import INCOMPLETE, digest_bytes, digest_of, interest_hash
 from alcor.dataplane.rows import Row
 
 R = TypeVar("R", bound=Row)
@@ -71,10 +71,15 @@ class HostRows:
         rows = self.scopes.get(scope, {})
         return [row for key in sorted(rows) if isinstance(row := rows[key], kind)]
 
+    def interest(self) -> bytes:
+        """The hash of the names of the scopes that are held."""
+        return interest_hash(self.complete, self._bodies.keys() - self.complete)
+
     def digests(self) -> list[tuple[str, bytes]]:
-        """The digest of every complete scope."""
+        """The digest of every scope that is held."""
         return [
-            (scope, digest_bytes(digest_of(self._bodies[scope].items()))) for scope in sorted(self.complete)
+            (scope, digest_bytes(digest_of(bodies.items())) if scope in self.complete else INCOMPLETE)
+            for scope, bodies in self._bodies.items()
         ]
 
     def forget_staged(self) -> None:

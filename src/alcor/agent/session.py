@@ -15,7 +15,6 @@ from google.protobuf.message import DecodeError
 from alcor.agent.rows import Changed, HostRows, Position
 from alcor.base.telemetry import log, log_warning
 from alcor.base.wire import alcor_pb2 as wire
-from alcor.base.wire.digest import interest_hash
 from alcor.base.wire.stream import Stream, StreamClosed
 
 
@@ -158,7 +157,7 @@ class Session:
         hello = wire.Hello(
             host=identity.host,
             position=_wire_position(self.rows.position),
-            interest=interest_hash(self.rows.complete),
+            interest=self.rows.interest(),
             tunnel_ip=identity.tunnel_ip,
             version=identity.version,
             bridge=identity.bridge,
@@ -203,8 +202,8 @@ async def run(
     on_changed: Callable[[Changed], None],
     backoff: Backoff,
 ) -> None:
-    """Keeps a stream open, until cancelled. `on_changed` is called after each message, also if only the position or `rows.is_whole`
-    moved; it must not wait.
+    """Keeps a stream open, until cancelled. `on_changed` is called after each message, also if no row changed but the
+    position or `rows.is_whole`; it must not wait.
 
     Rows stay as they are while there is no stream.
     """

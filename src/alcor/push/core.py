@@ -60,7 +60,7 @@ class Publisher:
         self._present.position = position
         if not self.is_loaded:
             return
-        self._present.recent.append(position, step.rows)
+        self._present.recent.append(position, step)
         turn = Turn(position, step.rows, self.limits.chunk_bytes_max)
         for session, concern in self._concerns(step).values():
             self.drops += session.turn(turn, concern)

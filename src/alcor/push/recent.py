@@ -1,30 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rows changed at which of the last positions, so that a host that was away a little is sent only those."""
+"""What changed at which of the last positions, so that a host that was away a little is sent only that."""
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
 
-from alcor.goal.compiler import RowChange
+from alcor.goal.state import Step
 from alcor.store.declare import Position
 
 
 class Recent:
-    """The last positions and the keys of the rows that changed there; bounded by rows and positions together."""
+    """The last positions, the keys of the rows that changed there, and which hosts came to need which scopes.
+
+    Bounded by all of these together.
+    """
 
     def __init__(self, start: Position, length_max: int) -> None:
         self._length_max = length_max
         self._turns: dict[int, str] = {start.revision: start.turn}  # ascending
-        self._rows: deque[tuple[int, str]] = deque()  # (revision, scope) of each row in _by_scope, ascending
-        self._by_scope: dict[str, list[tuple[int, str]]] = {}  # (revision, key), ascending
+        self._noted: deque[tuple[int, str]] = deque()  # (revision, topic) of each note, ascending
+        self._by_topic: dict[str, list[tuple[int, str]]] = {}  # (revision, note), ascending
 
-    def append(self, position: Position, changes: Iterable[RowChange]) -> None:
-        """Takes the next position and the rows that changed there; forgets the oldest beyond the bound."""
+    def append(self, position: Position, step: Step) -> None:
+        """Takes the next position and what changed there; forgets the oldest beyond the bound."""
         self._turns[position.revision] = position.turn
-        for change in changes:
-            self._rows.append((position.revision, change.scope))
-            self._by_scope.setdefault(change.scope, []).append((position.revision, change.key))
-        while len(self._turns) > 1 and len(self._turns) + len(self._rows) > self._length_max:
+        for change in step.rows:
+            self._note(position.revision, change.scope, change.key)
+        for host, scope in step.moves.entered:
+            self._note(position.revision, _entered_by(host), scope)
+        while len(self._turns) > 1 and len(self._turns) + len(self._noted) > self._length_max:
             self._forget_oldest()
 
     def covers(self, position: Position) -> bool:
@@ -37,13 +40,15 @@ class Recent:
 
     def changed(self, scope: str, after_revision: int) -> list[str]:
         """The keys of the rows of `scope` that changed after a revision, each once."""
-        keys = self._by_scope.get(scope, [])
-        start = bisect_right(keys, after_revision, key=_revision)
-        return list(dict.fromkeys(key for _, key in keys[start:]))
+        return self._since(scope, after_revision)
+
+    def entered(self, host: str, after_revision: int) -> list[str]:
+        """The scopes that the host came to need after a revision: of these it may hold what is older than that."""
+        return self._since(_entered_by(host), after_revision)
 
     def is_ageing(self, revision: int) -> bool:
         """Whether a host that stands at `revision` should be told a newer position before this one is forgotten."""
-        is_filling = 2 * (len(self._turns) + len(self._rows)) > self._length_max
+        is_filling = 2 * (len(self._turns) + len(self._noted)) > self._length_max
         return is_filling and 2 * revision < self.horizon + self._newest
 
     @property
@@ -55,17 +60,30 @@ class Recent:
     def _newest(self) -> int:
         return next(reversed(self._turns))
 
+    def _note(self, revision: int, topic: str, note: str) -> None:
+        self._noted.append((revision, topic))
+        self._by_topic.setdefault(topic, []).append((revision, note))
+
+    def _since(self, topic: str, revision: int) -> list[str]:
+        notes = self._by_topic.get(topic, [])
+        start = bisect_right(notes, revision, key=_revision)
+        return list(dict.fromkeys(note for _, note in notes[start:]))
+
     def _forget_oldest(self) -> None:
         del self._turns[self.horizon]
-        # Rows of the new horizon itself are not needed either: they are known to whoever stands there.
-        while self._rows and self._rows[0][0] <= self.horizon:
-            _, scope = self._rows.popleft()
-            keys = self._by_scope[scope]
-            if len(keys) == 1:
-                del self._by_scope[scope]
+        # Notes of the new horizon itself are not needed either: they are known to whoever stands there.
+        while self._noted and self._noted[0][0] <= self.horizon:
+            _, topic = self._noted.popleft()
+            notes = self._by_topic[topic]
+            if len(notes) == 1:
+                del self._by_topic[topic]
             else:
-                del keys[0]
+                del notes[0]
 
 
-def _revision(entry: tuple[int, str]) -> int:
-    return entry[0]
+def _entered_by(host: str) -> str:
+    return "\0" + host  # no scope is called so
+
+
+def _revision(note: tuple[int, str]) -> int:
+    return note[0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from alcor.base.wire.alcor_pb2 import Hello
-from alcor.base.wire.digest import digest_bytes, interest_hash
+from alcor.base.wire.digest import INCOMPLETE, digest_bytes, interest_hash
 from alcor.goal.state import Goal
 from alcor.push import encode
 from alcor.push.recent import Recent
@@ -93,12 +93,13 @@ class HostSession:
         needed = self._present.goal.interest.scopes(self.host)
         stands = encode.position_of(hello.position) if hello.HasField("position") else None
         is_covered = stands is not None and self._present.recent.covers(stands)
+        held: dict[str, bytes | None]  # by scope; None: as it was where the host stands
         if hello.compared:
             held = {digest.scope: digest.digest for digest in hello.digests}
         elif stands is None:
             held = {}
         elif is_covered and hello.interest == interest_hash(needed):
-            held = dict.fromkeys(needed, b"")
+            held = dict.fromkeys(needed)
         else:
             self.phase = Phase.ASKED
             self._put(encode.ASK)
@@ -148,23 +149,24 @@ class HostSession:
         self._wake()
 
     def _plan(
-        self, needed: list[str], held: dict[str, bytes], stands: Position | None, *, is_covered: bool
+        self, needed: list[str], held: dict[str, bytes | None], stands: Position | None, *, is_covered: bool
     ) -> None:
         """Queues what brings a host that holds these scopes, by digest, to the present."""
         compiler, recent = self._present.goal.compiler, self._present.recent
         position = self._present.position
+        since = stands.revision if is_covered and stands else None
+        entered = set(recent.entered(self.host, since)) if since is not None else set()
         changed: list[tuple[str, list[str]]] = []
         for scope in needed:
-            if scope not in held:
+            if scope not in held or held[scope] == INCOMPLETE:
                 self._todo[scope] = None
-            elif is_covered and stands is not None:
-                keys = recent.changed(scope, stands.revision)
-                if 2 * len(keys) > len(compiler.rows(scope)) + 16:
-                    self._todo[scope] = None
-                elif keys:
+            elif since is not None and scope not in entered:
+                if keys := recent.changed(scope, since):
                     changed.append((scope, keys))
             elif held[scope] != digest_bytes(compiler.digest(scope)):
                 self._todo[scope] = None
+                # From here on the host knows that what it holds is not to be relied on.
+                self._put(encode.enter(scope, position, b"", is_last=False))
         self.phase = Phase.LIVE
         self._is_whole = not self._todo
         turn = Turn.of_current(compiler, changed, position, self._limits.chunk_bytes_max)

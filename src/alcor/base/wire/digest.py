@@ -4,6 +4,8 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 
+INCOMPLETE = b""  # in the place of a digest: the scope is held, but was not received whole
+
 _DIGEST_BYTES = 16
 _MODULUS = 1 << 8 * _DIGEST_BYTES
 
@@ -32,6 +34,7 @@ def digest_bytes(digest: int) -> bytes:
     return digest.to_bytes(_DIGEST_BYTES, "big")
 
 
-def interest_hash(scopes: Iterable[str]) -> bytes:
-    """The hash of a set of scope names, in any order."""
-    return blake2b("\0".join(sorted(scopes)).encode(), digest_size=_DIGEST_BYTES).digest()
+def interest_hash(complete: Iterable[str], incomplete: Iterable[str] = ()) -> bytes:
+    """The hash of what is held: two sets of scope names, in any order."""
+    names = [*sorted(complete), "", *sorted(incomplete)]
+    return blake2b("\0".join(names).encode(), digest_size=_DIGEST_BYTES).digest()
