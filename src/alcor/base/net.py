@@ -6,6 +6,7 @@ Each is a `str` with a type of its own, so it compares, hashes, encodes and prin
 
 import ipaddress
 import re
+import socket
 from typing import NewType
 
 Mac = NewType("Mac", str)  # lower case, colons: fa:16:3e:00:00:01
@@ -60,7 +61,7 @@ def ip_version(ip: Ip | Cidr) -> int:
 def ip_int(ip: Ip) -> int:
     """The address as a number (32 or 128 bits)."""
     if ":" in ip:
-        return int(ipaddress.IPv6Address(ip))
+        return int.from_bytes(socket.inet_pton(socket.AF_INET6, ip), "big")
     a, b, c, d = ip.split(".")
     return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)
 
