@@ -115,6 +115,7 @@ def test_every_kind_of_metric_counts_and_is_shown() -> None:
     assert 'alcor_requests_total{method="GET",resource="ports",status="200"} 3.0' in shown
     assert "alcor_hosts_connected 5.0" in shown
     assert 'alcor_request_seconds_bucket{le="0.025",method="GET"} 1.0' in shown
+    assert "_created" not in shown
     assert meters.value(REQUEST_SECONDS, "GET") == 1
     assert meters.value(HOSTS_CONNECTED) == 5
 

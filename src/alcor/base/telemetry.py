@@ -21,6 +21,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -30,6 +31,8 @@ from alcor.base.metrics import METRICS, CounterOf, GaugeOf, HistogramOf, Metric
 request_id: ContextVar[str] = ContextVar(
     "request_id", default=""
 )  # of the request being served, "" outside of one
+
+disable_created_metrics()  # a series per series, of when it began: twice the figures, and nobody asks for them
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _NAMES = {number: name for name, number in LEVELS.items()}
