@@ -374,6 +374,33 @@ async def test_a_flow_that_a_real_switch_refuses_is_named_and_all_others_get_in(
 
 
 @pytest.mark.ovs
+async def test_a_bundle_that_a_real_switch_cannot_do_to_its_end_is_done_but_for_what_does_not_fit(
+    bridge: Bridge,
+) -> None:
+    bridge.vsctl(
+        "--id=@full",
+        "create",
+        "Flow_Table",
+        "flow_limit=5",
+        "--",
+        "set",
+        "bridge",
+        "br-int",
+        "flow_tables:9=@full",
+    )
+    switch = await Switch.connect(bridge.socket)
+    await switch.apply([], await switch.dump())
+    tight = [Flow(9, number, (), ()) for number in range(40)]
+    failures = await switch.apply([*tight, *FLOWS])
+    assert len(failures) == 35
+    assert all("the table is full" in failure.reason for failure in failures)
+    there = set(await switch.dump())
+    assert there == {*tight, *FLOWS} - {failure.flow for failure in failures}
+    await switch.close()
+    bridge.vsctl("clear", "bridge", "br-int", "flow_tables")
+
+
+@pytest.mark.ovs
 async def test_a_real_switch_gives_packets_with_what_the_pipeline_knew_and_takes_them_back(
     bridge: Bridge,
 ) -> None:
