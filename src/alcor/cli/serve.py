@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`alcor all`, `alcor api`, `alcor push`: the control plane's roles over one log, until they are told to stop."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from alcor.api.app import App
+from alcor.api.auth import NoAuth
+from alcor.api.parts import Parts
+from alcor.api.serve import Server
+from alcor.base.clock import SystemClock
+from alcor.base.config import Settings
+from alcor.base.errors import Unavailable
+from alcor.base.telemetry import Meters, log_error
+from alcor.features.control import GOAL, REST, SCHEMA
+from alcor.push import server as push_server
+from alcor.resource.context import World
+from alcor.resource.engine import Engine
+from alcor.store.log.sqlite import SqliteLog
+from alcor.store.store import Outside, Store
+
+LOG_FILE = "alcor.db"  # in the state folder
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs, for those who started it in their own process."""
+
+    store: Store
+    server: Server | None
+    push: push_server.Handle | None
+
+    async def ended(self) -> None:
+        """Returns when push has ended by itself, raising what broke it; without push, never."""
+        if self.push is None:
+            await asyncio.Event().wait()
+        else:
+            await self.push.stopped()
+
+
+async def run(settings: Settings, *, api: bool, push: bool) -> int:
+    """Serves until cancelled. The exit status: 1 if it could not start, the reason logged in one line."""
+    try:
+        async with running(settings, api=api, push=push) as process:
+            await process.ended()
+    except (Unavailable, OSError, ValueError) as wrong:
+        log_error("cannot serve", why=str(wrong))
+        return 1
+    return 0
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator[Running]:
+    """The roles over the log of `settings.state`. Raises Unavailable, OSError or SettingError if they cannot start."""
+    meters, clock = Meters(), SystemClock()
+    async with AsyncExitStack() as stack:
+        outside = Outside(clock=clock, random=random.SystemRandom(), settings=settings, meters=meters)
+        store = await Store.open(SCHEMA, SqliteLog(settings.state / LOG_FILE), outside)
+        stack.push_async_callback(store.close)
+
+        handle = await push_server.serve(store, GOAL, settings) if push else None
+        if handle:
+            stack.push_async_callback(handle.close)
+
+        server = None
+        if api:
+            world = World(settings=settings, clock=clock)
+            app = App(Parts(engine=Engine(REST), store=store, auth=NoAuth(), world=world, meters=meters))
+            server = Server(app, settings.listen, insecure_listen=settings.insecure_listen)
+            await server.start()
+            stack.push_async_callback(server.stop)
+        yield Running(store, server, handle)
