@@ -6,7 +6,6 @@ Knows no noun. What is written here once per request is what every request pays.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import traceback
 from contextlib import aclosing
@@ -28,7 +27,7 @@ from alcor.api.wire import (
 )
 from alcor.base import metrics
 from alcor.base.errors import MethodNotAllowed, NotFound, Refusal, TooLarge, Unauthorized
-from alcor.base.telemetry import log_debug, log_error, log_warning, request_id
+from alcor.base.telemetry import log_debug, log_error, request_id
 from alcor.resource.context import Asked
 
 _REQUEST_ID = re.compile(rb"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -125,17 +124,8 @@ class App:
             async for chunk in reply.chunks:
                 if request.method == "HEAD":
                     break
-                await self._send_some(chunk, send)
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _send_some(self, chunk: bytes, send: Send) -> None:
-        """Sends a chunk; a client that does not take it for too long is gone."""
-        try:
-            async with asyncio.timeout(self.parts.world.settings.client_wait_s):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except TimeoutError:
-            log_warning("client too slow for its answer")
-            raise ClientGoneError from None
+        await send({"type": "http.response.body", "body": b""})
 
     def _failed(self, request: Request, error: Exception) -> Reply:
         """An answer to a fault of ours: the process stays, the evidence is in the log under the request's id."""

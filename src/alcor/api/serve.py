@@ -82,20 +82,17 @@ class Server:
         return _Connection(self._config, self._state, self._settings.connections_max)
 
     async def _sweep(self) -> None:
-        """Closes connections whose request head does not come."""
+        """Drops connections whose request head does not come, or whose client takes nothing of its answer."""
         wait_s = self._settings.client_wait_s
         while True:
-            await asyncio.sleep(min(_SWEEP_S, wait_s))
-            before = monotonic() - wait_s
-            late = [
-                connection
-                for connection in cast("set[_Connection]", self._state.connections)
-                if connection.head_since is not None and connection.head_since < before
-            ]
+            await asyncio.sleep(min(_SWEEP_S, wait_s / 4))
+            now = monotonic()
+            connections = cast("set[_Connection]", self._state.connections)
+            late = [connection for connection in connections if connection.waited_s(now) > wait_s]
             for connection in late:
-                connection.transport.close()
+                connection.transport.abort()
             if late:
-                log_warning("slow clients closed", connections=len(late))
+                log_warning("slow clients dropped", connections=len(late))
 
 
 async def serve(app: App, listen: Address, *, insecure_listen: bool = False) -> None:
@@ -113,7 +110,9 @@ class _Connection(HttpToolsProtocol):
 
     def __init__(self, config: uvicorn.Config, state: ServerState, connections_max: int) -> None:
         super().__init__(config, state, {})
-        self.head_since: float | None = None  # monotonic: since when the head of a request is awaited
+        self._head_since: float | None = None  # monotonic: since when the head of a request is awaited
+        self._unsent_since = 0.0  # monotonic: since when the client has taken nothing of what is to be sent
+        self._unsent = 0  # bytes to be sent, at the last look
         self._head_bytes = 0
         self._connections_max = connections_max
 
@@ -125,11 +124,20 @@ class _Connection(HttpToolsProtocol):
                 b"503 Service Unavailable", "ServiceUnavailable", "Too many connections: try again later."
             )
             return
-        self.head_since = monotonic()
+        self._head_since = monotonic()
+
+    def waited_s(self, now: float) -> float:
+        """How long the client has kept us waiting, as seen from one look to the next."""
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent < self._unsent:
+            self._unsent_since = now
+        self._unsent = unsent
+        head_s = 0.0 if self._head_since is None else now - self._head_since
+        return max(head_s, now - self._unsent_since)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.head_since = monotonic()
+        self._head_since = monotonic()
         self._head_bytes = 0
         scope = cast("dict[str, object]", self.scope)
         scope["alcor.is_gone"] = self.transport.is_closing
@@ -143,7 +151,7 @@ class _Connection(HttpToolsProtocol):
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
-        self.head_since = None
+        self._head_since = None
         if not self.transport.is_closing():
             super().on_headers_complete()
 
