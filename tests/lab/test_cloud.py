@@ -99,6 +99,13 @@ async def test_switch_restart_heals_by_itself_and_the_stream_lives(site: Site) -
     assert await site.left.ping(ip(site.right), tries=3)
 
 
+async def test_control_plane_and_agent_end_in_order_when_told_to(site: Site) -> None:
+    assert await site.cloud.stop_agent(site.one) == 0
+    assert await site.cloud.stop_control() == 0
+    await site.cloud.start_control()
+    site.cloud.start_agent(site.one)
+
+
 async def test_port_without_a_host_does_not_become_active(site: Site) -> None:
     port = await site.cloud.rest.create("port", {"network_id": site.network["id"]})
     assert not await site.cloud.rest.until_active(port["id"], within_s=0.1)

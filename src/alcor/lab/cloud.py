@@ -84,10 +84,10 @@ class Cloud:
                 raise LabFailure(f"{self.url} did not answer within {READY_S_MAX:.0f} s")
             await asyncio.sleep(_POLL_S)
 
-    async def stop_control(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the control plane, by SIGKILL if told so; hosts go on without it."""
+    async def stop_control(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the control plane, by SIGKILL if told so, and hosts go on without it; its exit status."""
         assert self.control is not None, "the control plane has not been started"
-        await self.control.stop(number)
+        return await self.control.stop(number)
 
     async def add_hosts(self, *names: str) -> list[Host]:
         """New hosts with their agents; the control plane knows them as alive when this returns."""
@@ -110,9 +110,9 @@ class Cloud:
         words = [word for pair in flags.items() for word in pair]
         self.agents[host.name] = host.spawn(*ALCOR, "agent", *words, log="agent.log")
 
-    async def stop_agent(self, host: Host, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the host's agent, by SIGKILL if told so; its switch goes on without it."""
-        await self.agents[host.name].stop(number)
+    async def stop_agent(self, host: Host, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the host's agent, by SIGKILL if told so, and its switch goes on without it; its exit status."""
+        return await self.agents[host.name].stop(number)
 
     async def boot(self, host: Host, name: str, port: Body) -> Vm:
         """A virtual machine with the port's MAC and addresses, plugged into the host; the port is not bound by this."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,10 +64,11 @@ class Child:
         """Send a signal; to a process that has ended, nothing happens."""
         self._process.send_signal(number)
 
-    def wait(self) -> int:
-        """The exit status. A process that has not ended after `STOP_S_MAX` is killed."""
+    def wait(self, until_s: float | None = None) -> int:
+        """The exit status. A process that has not ended at `until_s` (monotonic; default: `STOP_S_MAX`) is killed."""
+        left_s = STOP_S_MAX if until_s is None else until_s - time.monotonic()
         try:
-            return self._process.wait(STOP_S_MAX)
+            return self._process.wait(max(0, left_s))
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
@@ -82,8 +84,9 @@ class Child:
 
 
 def stop_all(children: Sequence[Child], number: signal.Signals) -> None:
-    """Signal all at once, then wait for each."""
+    """Signal all at once, then wait for all, `STOP_S_MAX` at most."""
+    until_s = time.monotonic() + STOP_S_MAX
     for child in children:
         child.send(number)
     for child in children:
-        child.wait()
+        child.wait(until_s)

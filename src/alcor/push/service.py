@@ -24,6 +24,7 @@ from alcor.goal.declare import GoalFeature, HelloFacts
 from alcor.push.core import Publisher
 from alcor.push.liveness import Liveness
 from alcor.push.outbox import Outbox
+from alcor.push.pki import OPERATOR
 from alcor.push.session import HostSession, Limits, Phase
 from alcor.store.declare import Change, Position
 from alcor.store.store import Outside, Store
@@ -67,7 +68,7 @@ class Service:
 
     def start(self) -> None:
         """Follows the store and begins to load; hosts wait until that is done."""
-        self._unsubscribe = self._store.subscribe(self._on_changes, self._on_reset)
+        self._unsubscribe = self._store.subscribe(self._on_changes, self.on_reset)
         self._begin(self._store.tables.position)
         self._tasks = [
             asyncio.create_task(self._load(), name="push loads"),
@@ -81,9 +82,10 @@ class Service:
 
     async def stopped(self) -> None:
         """Returns when push was closed; raises what broke it."""
-        for task in asyncio.as_completed(self._tasks):
-            with suppress(asyncio.CancelledError):
-                await task
+        ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            if not task.cancelled():
+                task.result()
 
     async def close(self) -> None:
         """Ends all sessions. Nobody is called gone for it."""
@@ -148,7 +150,7 @@ class Service:
         hello = envelope.hello
         if not hello.host or len(hello.host) > _HOST_LENGTH_MAX or not hello.host.isprintable():
             raise Unwelcome("the hello names no host")
-        if certified is not None and hello.host not in certified:
+        if certified is not None and (hello.host not in certified or hello.host == OPERATOR):
             raise Unwelcome(f"the certificate is not that of host {hello.host}")
         try:
             parse_ip(hello.tunnel_ip)
@@ -184,7 +186,7 @@ class Service:
     def _on_changes(self, changes: Sequence[Change], position: Position) -> None:
         self._publisher.apply(changes, position)
 
-    def _on_reset(self, position: Position) -> None:
+    def on_reset(self, position: Position) -> None:
         """The log is another one: everything is derived anew, and hosts are asked what they have."""
         log_warning("goal state is derived anew", revision=position.revision)
         old, self._publisher = self._publisher, self._new_publisher()
