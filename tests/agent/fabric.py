@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from alcor.dataplane.values import Flow
 from alcor.features.host import HOST
 from alcor.lab import Host, Underlay, Vm, VmSpec
 from alcor.lab.traffic import Capture
-from alcor.testing.fake_switch import Emission, FakeSwitch, Tunnel
+from alcor.testing.fake_switch import Emission, FakeSwitch
 from alcor.testing.packet import BROADCAST, Arp, Packet
 from tests.agent.wanted import Feed, Nic, Wanted
 
@@ -65,6 +65,10 @@ class Fabric(ABC):
         return self.wanted.nics[name]
 
     @abstractmethod
+    async def reset(self) -> None:
+        """Forget all ports, rows and connections; hosts and agents may stay."""
+
+    @abstractmethod
     async def realise(self) -> None:
         """Plug what is not plugged, give hosts their rows, and return when the switches have their flows."""
 
@@ -88,6 +92,10 @@ class FakeFabric(Fabric):
     def __init__(self) -> None:
         super().__init__()
         self.switches: dict[str, FakeSwitch] = {}
+        self._start()
+
+    def _start(self) -> None:
+        self.wanted = Wanted({})
         self.feeds: dict[str, Feed] = {}
         self.ofports: dict[str, int] = {}
         for place, host in enumerate(("one", "two"), start=1):
@@ -144,9 +152,14 @@ class FakeFabric(Fabric):
             arrivals += self._arrivals(there, onward, is_last=True)
         return arrivals
 
+    async def reset(self) -> None:
+        await self.aclose()
+        self._start()
+
     async def aclose(self) -> None:
         for host, switch in self.switches.items():
             assert not switch.ambiguities, (host, switch.ambiguities)
+            assert not switch.abandoned, f"{host} sent packets round in circles"
 
 
 class FakeConnection:
@@ -190,13 +203,13 @@ class OvsHost:
 
 
 class OvsFabric(Fabric):
-    """On two hosts with Open vSwitch. Virtual machines have no addresses of their own and say only what they are told."""
+    """On two hosts with Open vSwitch. Virtual machines have no addresses and say only what they are told."""
 
     def __init__(self, underlay: Underlay, stack: AsyncExitStack) -> None:
         super().__init__()
         self.underlay = underlay
         self.hosts: dict[str, OvsHost] = {}
-        self.vms: dict[str, Vm] = {}  # by iface-id
+        self.vms: dict[tuple[str, Mac, str], Vm] = {}  # by iface-id, MAC and host
         self._stack = stack
         self._sentinels = 0
 
@@ -205,6 +218,11 @@ class OvsFabric(Fabric):
             self.wanted.tunnel_ips[host.name] = host.tunnel_ip
             self.hosts[host.name] = await self.start_agent(host)
         await self._warm()
+
+    async def reset(self) -> None:
+        self.wanted = Wanted(self.wanted.tunnel_ips)
+        for running in self.hosts.values():
+            await running.host.appctl("dpctl/flush-conntrack")
 
     async def start_agent(self, host: Host) -> OvsHost:
         agent, feed = new_agent(host.name, host.tunnel_ip)
@@ -229,12 +247,11 @@ class OvsFabric(Fabric):
 
     async def realise(self) -> None:
         for nic in self.wanted.nics.values():
-            if nic.id not in self.vms:
-                self.vms[nic.id] = await self._new_vm(nic)
+            if _machine(nic) not in self.vms:
+                self.vms[_machine(nic)] = await self._new_vm(nic)
         for name, running in self.hosts.items():
             ids = {nic.id for nic in self.wanted.nics.values() if nic.host == name}
-            while not all(running.agent.deriver.interface(iface_id) for iface_id in ids):
-                await asyncio.sleep(0.005)
+            await until(lambda ids=ids, agent=running.agent: all(map(agent.deriver.interface, ids)))
             running.agent.rows_changed(running.feed.send(self.wanted.of_host(name)))
             await running.agent.idle()
             await running.host.appctl("revalidator/wait")
@@ -242,15 +259,14 @@ class OvsFabric(Fabric):
     async def send(self, sender: str, packet: Packet) -> list[Arrival]:
         nic = self.wanted.nics[sender]
         with Captures(self._vms_by_name()) as captures:
-            vm = self.vms[nic.id]
+            vm = self.vms[_machine(nic)]
             vm.send_frame(packet.build())
             self._sentinels += 1
             mark = mac_of(0x0A5E00000000 | self._sentinels)
             sentinel = Packet(nic.mac, BROADCAST, Arp(1, nic.mac, nic.ipv4, mark, nic.ipv4)).build()
             vm.send_frame(sentinel)
-            for name, other in self.wanted.nics.items():
-                if name != sender and other.network == nic.network and other.admin_state_up:
-                    await captures[name].first(lambda frame: frame.startswith(sentinel), SENTINEL_S_MAX)
+            for name in self._hearers(sender):
+                await captures[name].first(lambda frame: frame.startswith(sentinel), SENTINEL_S_MAX)
             await asyncio.sleep(0.005)
         return [
             Arrival(name, Packet.parse(frame))
@@ -259,8 +275,16 @@ class OvsFabric(Fabric):
             if not frame.startswith(sentinel)
         ]
 
+    def _hearers(self, sender: str) -> list[str]:
+        """Who must hear a broadcast of the port. What it said before has then arrived, too, or never will."""
+        network = self.wanted.nics[sender].network
+        on_network = {name: nic for name, nic in self.wanted.nics.items() if nic.network == network}
+        if network in self.wanted.networks_down or not on_network[sender].admin_state_up:
+            return []
+        return [name for name, nic in on_network.items() if name != sender and nic.admin_state_up]
+
     def _vms_by_name(self) -> dict[str, Vm]:
-        return {name: self.vms[nic.id] for name, nic in self.wanted.nics.items()}
+        return {name: self.vms[_machine(nic)] for name, nic in self.wanted.nics.items()}
 
     async def _new_vm(self, nic: Nic) -> Vm:
         host = self.hosts[nic.host].host
@@ -282,6 +306,17 @@ class OvsFabric(Fabric):
         for name in self.hosts:
             await self.stop_agent(name)
         await self._stack.aclose()
+
+
+def _machine(nic: Nic) -> tuple[str, Mac, str]:
+    return nic.id, nic.mac, nic.host
+
+
+async def until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Returns when `holds` does; raises TimeoutError if it never does."""
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.002)
 
 
 class Captures(dict[str, Capture]):

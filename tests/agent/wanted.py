@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows by hand, as push would send them: networks, ports on hosts, security groups. And a session that is fed with them."""
+"""Rows by hand, as push would send them: networks, ports on hosts, security groups; and a session fed with them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

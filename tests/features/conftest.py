@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A control plane in this process, spoken to over its REST API."""
+"""A control plane in this process, spoken to over its REST API; and hosts that are given rows."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from tests.features.door import Door, open_door
+from tests.features.fabrics import both_fabrics, fabric
+
+__all__ = ["both_fabrics", "fabric"]
 
 
 @pytest.fixture
