@@ -2,9 +2,12 @@
 """The demo from curtain to curtain: which stage, what is shown while one waits, what is left to play with."""
 
 import asyncio
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -63,7 +66,9 @@ async def _act(console: Console, stage: Stage) -> play.Outcome:
 
 async def _stay(console: Console, cloud: Cloud) -> None:
     """Say how to play with what is up, and wait; being cancelled ends it."""
-    client = f"openstack --os-auth-type none --os-endpoint {cloud.url}"
+    beside_python = Path(sys.executable).with_name("openstack")
+    command = "openstack" if shutil.which("openstack") or not beside_python.exists() else beside_python
+    client = f"{command} --os-auth-type none --os-endpoint {cloud.url}"
     vm = cloud.hosts[0].vms[0]
     console.print("\n[bold]It stays up until Ctrl-C.[/] To play with it, in another terminal:")
     for line in (
