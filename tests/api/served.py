@@ -12,6 +12,8 @@ import uvloop
 from alcor.api.serve import Server
 from alcor.base.address import Address
 from alcor.base.config import Settings
+from alcor.features.agent.rules import on_hello
+from alcor.goal.declare import HelloFacts
 from tests.api.world import NO_QUOTA, Api, running
 
 
@@ -21,6 +23,7 @@ class Served:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.url = ""
         self.port = 0
+        self.api: Api | None = None
         self._loop = uvloop.new_event_loop()
         self._up = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -42,6 +45,13 @@ class Served:
         if self._failed:
             raise self._failed
 
+    def register_host(self, host: str) -> None:
+        """Says hello for the agent of a host."""
+        assert self.api is not None
+        facts = HelloFacts(tunnel_ip="192.0.2.7", bridge="br-int", version="1", now="2026-11-22T10:00:00Z")
+        said = self.api.store.submit(lambda txn: on_hello(txn, host, facts))
+        asyncio.run_coroutine_threadsafe(said, self._loop).result(10)
+
     def _run(self, folder: Path, settings: Settings) -> None:
         try:
             self._loop.run_until_complete(self._serve(folder, settings))
@@ -54,6 +64,7 @@ class Served:
     async def _serve(self, folder: Path, settings: Settings) -> None:
         self._stop = asyncio.Event()
         async with running(folder, settings) as api:
+            self.api = api
             await self._listen(api, self._stop)
 
     async def _listen(self, api: Api, stop: asyncio.Event) -> None:
