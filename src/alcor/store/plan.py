@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,20 +22,10 @@ class Referrer(NamedTuple):
     reverse: Index[Any]
 
 
-class Move(NamedTuple):
-    """The keys of one index that an object leaves and enters in a write."""
-
-    of: Index[Any]
-    left: Collection[Key]
-    entered: Collection[Key]
-
-
-class Holding(NamedTuple):
-    """The numbers of one pool that an object frees and takes in a write."""
-
-    pool: Pool[Any]
-    freed: Collection[tuple[Key, int]]
-    held: Collection[tuple[Key, int]]
+# The keys of one index that an object leaves and enters in a write.
+Move = tuple[Index[Any], tuple[Key, ...], tuple[Key, ...]]
+# The numbers of one pool that an object frees and takes in a write.
+Holding = tuple[Pool[Any], tuple[tuple[Key, int], ...], tuple[tuple[Key, int], ...]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,16 +44,15 @@ class TablePlan:
 
     def moves(self, old: Stored | None, new: Stored | None) -> list[Move]:
         """What the write does to the indexes; without those that it leaves alone."""
+        if old is None:
+            return [(index, (), keys) for index in self.indexes if (keys := _distinct(index.keys(new)))]
+        if new is None:
+            return [(index, keys, ()) for index in self.indexes if (keys := _distinct(index.keys(old)))]
         found = []
         for index in self.indexes:
-            left = _distinct(index.keys(old)) if old is not None else ()
-            entered = _distinct(index.keys(new)) if new is not None else ()
-            if left and entered:
-                if left == entered:
-                    continue
-                left, entered = _difference(left, entered), _difference(entered, left)
-            if left or entered:
-                found.append(Move(index, left, entered))
+            left, entered = _distinct(index.keys(old)), _distinct(index.keys(new))
+            if left != entered:
+                found.append((index, _difference(left, entered), _difference(entered, left)))
         return found
 
     def holdings(self, old: Stored | None, new: Stored | None) -> list[Holding]:
@@ -72,10 +61,8 @@ class TablePlan:
         for pool in self.table.pools:
             freed = _distinct(pool.holds(old)) if old is not None else ()
             held = _distinct(pool.holds(new)) if new is not None else ()
-            if freed and held:
-                freed, held = _difference(freed, held), _difference(held, freed)
-            if freed or held:
-                found.append(Holding(pool, freed, held))
+            if freed != held:
+                found.append((pool, _difference(freed, held), _difference(held, freed)))
         return found
 
     def encode(self, new: Stored, old: Stored | None, old_row: bytes | None) -> bytes:
@@ -161,3 +148,11 @@ class Write:
         self.moves = plan.moves(old, new)
         self.holdings = plan.holdings(old, new)
         self.row: bytes | None = None  # `new` encoded, once the turn is over
+
+    def reversed(self) -> Write:
+        """The write that takes this one back."""
+        back = Write.__new__(Write)
+        back.plan, back.id, back.old, back.new, back.row = self.plan, self.id, self.new, self.old, None
+        back.moves = [(index, entered, left) for index, left, entered in self.moves]
+        back.holdings = [(pool, held, freed) for pool, freed, held in self.holdings]
+        return back

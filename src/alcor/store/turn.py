@@ -53,15 +53,14 @@ class Round:
 
     def run(self, job: Job) -> None:
         """Runs one request; what it raises is its caller's, and leaves no trace."""
-        child = Overlay(self._overlay)
+        mark = self._overlay.begin()
         value: object = None
         failure: Exception | None = None
         try:
-            value = job.request(child)
+            value = job.request(self._overlay)
         except Exception as error:  # noqa: BLE001 - a Refusal, or a fault of this request alone: its caller gets it
+            self._overlay.undo(mark)
             failure = error
-        else:
-            self._overlay.merge(child)
         self._ran.append(_Ran(job, value, failure, len(self.writes)))
 
     def records(self) -> list[Record]:

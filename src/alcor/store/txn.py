@@ -8,10 +8,11 @@ the write.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from alcor.base.errors import Conflict
+from alcor.base.errors import Conflict, Refusal
 from alcor.store.declare import Index, Key, Pool, Reference, Stored, Table
 from alcor.store.plan import TablePlan, Write
 from alcor.store.tables import Tables
@@ -20,39 +21,29 @@ T = TypeVar("T", bound=Stored)
 
 
 class _Ids:
-    """The ids that the overlay adds and removes under one key."""
+    """The ids that the overlay adds (True) and removes (False) under one key."""
 
-    __slots__ = ("added", "removed")
+    __slots__ = ("changed", "net")
 
     def __init__(self) -> None:
-        self.added: set[str] = set()
-        self.removed: set[str] = set()
+        self.changed: dict[str, bool] = {}
+        self.net = 0
 
-    def add(self, id: str) -> None:
-        if id in self.removed:
-            self.removed.discard(id)
-        else:
-            self.added.add(id)
-
-    def remove(self, id: str) -> None:
-        if id in self.added:
-            self.added.discard(id)
-        else:
-            self.removed.add(id)
+    def move(self, id: str, *, is_added: bool) -> None:
+        self.net += 1 if is_added else -1
+        if self.changed.pop(id, None) is None:  # else it is again as in the tables
+            self.changed[id] = is_added
 
 
 class _Numbers:
     """The numbers that the overlay holds and frees under one pool key."""
 
-    __slots__ = ("answered", "answered_below", "freed", "held", "low_water")
+    __slots__ = ("freed", "held", "low_water")
 
     def __init__(self) -> None:
         self.held: set[int] = set()
         self.freed: set[int] = set()
-        self.answered: set[int] = set()  # by `allocate`, so not to be answered again
-        # By the first number of a range: none below this, in it, is free here; or is free and not yet answered.
-        self.low_water: dict[int, int] = {}
-        self.answered_below: dict[int, int] = {}
+        self.low_water: dict[int, int] = {}  # first number of a range -> none below this, in it, is free here
 
     def hold(self, number: int) -> None:
         if number in self.freed:
@@ -65,23 +56,53 @@ class _Numbers:
             self.held.discard(number)
         else:
             self.freed.add(number)
-        self.answered.discard(number)
-        for waters in (self.low_water, self.answered_below):
-            for first, water in waters.items():
-                if first <= number < water:
-                    waters[first] = number
+        _lower(self.low_water, number)
+
+
+class _Answers:
+    """The numbers of one pool key that `allocate` has answered to one request."""
+
+    __slots__ = ("below", "numbers")
+
+    def __init__(self) -> None:
+        self.numbers: set[int] = set()
+        self.below: dict[
+            int, int
+        ] = {}  # first number of a range -> none below this, in it, is free and unanswered
+
+
+def _lower(waters: dict[int, int], number: int) -> None:
+    for first, water in waters.items():
+        if first <= number < water:
+            waters[first] = number
 
 
 class Overlay:
-    """Fulfils `store.reader.Txn`. The base must not change while an overlay stands on it."""
+    """Fulfils `store.reader.Txn`. The tables must not change while an overlay stands on them.
 
-    def __init__(self, base: Tables | Overlay) -> None:
-        self.plans: dict[str, TablePlan] = base.plans
+    One overlay serves the requests of a turn, one after another: `begin` marks where a request starts, and `undo` takes
+    back what was written since.
+    """
+
+    def __init__(self, tables: Tables) -> None:
         self.writes: list[Write] = []  # in the order in which they were made
-        self._base = base
-        self._objects: dict[str, dict[str, Stored | None]] = {}
-        self._ids: dict[tuple[Index[Any], Key], _Ids] = {}
+        self._tables = tables
+        self._plans = tables.plans
+        self._objects: dict[str, dict[str, Stored | None]] = {name: {} for name in tables.plans}
+        self._ids: defaultdict[Index[Any], dict[Key, _Ids]] = defaultdict(dict)
         self._numbers: dict[tuple[Pool[Any], Key], _Numbers] = {}
+        self._answers: dict[tuple[Pool[Any], Key], _Answers] = {}
+
+    def begin(self) -> int:
+        """The mark of a new request: to it, numbers that were answered before and not held are free."""
+        self._answers.clear()
+        return len(self.writes)
+
+    def undo(self, mark: int) -> None:
+        """Takes back every write since `begin` answered `mark`."""
+        for write in reversed(self.writes[mark:]):
+            self._shift(write.reversed())
+        del self.writes[mark:]
 
     def get(self, table: Table[T], id: str) -> T:
         """The object. Raises the table's NotFound."""
@@ -92,10 +113,10 @@ class Overlay:
 
     def peek(self, table: Table[T], id: str) -> T | None:
         """The object, or None."""
-        own = self._objects.get(table.name)
-        if own is not None and id in own:
+        own = self._objects[table.name]
+        if id in own:
             return own[id]  # type: ignore[return-value]  # only objects of this table are put there
-        return self._base.peek(table, id)
+        return self._tables.peek(table, id)
 
     def find(self, table: Table[T], index: Index[T], key: Key) -> Sequence[T]:
         """The objects under `key`, in order of id."""
@@ -118,12 +139,12 @@ class Overlay:
                 return True
             if number in own.freed:
                 return False
-        return self._base.is_held(pool, key, number)
+        return self._tables.is_held(pool, key, number)
 
     def scan(self, table: Table[T]) -> Iterator[T]:
         """All objects, in no particular order."""
-        own = self._objects.get(table.name, {})
-        for found in self._base.scan(table):
+        own = self._objects[table.name]
+        for found in self._tables.scan(table):
             if found.id not in own:
                 yield found
         for new in own.values():
@@ -132,7 +153,7 @@ class Overlay:
 
     def insert(self, table: Table[T], new: T) -> None:
         """Adds an object. Raises what unique indexes, pools, references and guards refuse."""
-        plan = self.plans[table.name]
+        plan = self._plans[table.name]
         if self.peek(table, new.id) is not None:
             noun = table.name.replace("_", " ")
             raise Conflict(f"There is already a {noun} with the id {new.id}.")
@@ -140,77 +161,72 @@ class Overlay:
 
     def update(self, table: Table[T], new: T) -> None:
         """Replaces the object with `new.id`. Raises the table's NotFound, or as `insert`."""
-        self._write(self.plans[table.name], self.get(table, new.id), new)
+        self._write(self._plans[table.name], self.get(table, new.id), new)
 
     def delete(self, table: Table[T], id: str) -> None:
         """Removes the object, and before it what cascades from it. Raises NotFound, `in_use`, or a guard's veto."""
-        plan = self.plans[table.name]
+        plan = self._plans[table.name]
         old = self.get(table, id)
-        if not any(reference.in_use is None for reference, *_ in plan.referrers):
+        mark = len(self.writes)
+        try:
             self._delete(plan, old)
-            return
-        together = Overlay(self)  # all of the cascade, or nothing
-        together._delete(plan, old)
-        self.merge(together)
+        except Refusal:
+            self.undo(mark)  # all of a cascade, or nothing
+            raise
 
     def allocate(self, pool: Pool[T], key: Key, ranges: Sequence[tuple[int, int]]) -> int | None:
         """The lowest free number of the first of `ranges` (inclusive bounds) that has one, or None if all are held."""
-        own = self._pool(pool, key)
+        own = self._answers.get((pool, key))
+        if own is None:
+            own = self._answers[pool, key] = _Answers()
         for bounds in ranges:
-            if bounds[0] > bounds[1]:
+            first, last = bounds
+            if first > last:
                 continue
-            start = own.answered_below.get(bounds[0], bounds[0])
-            number = self.lowest_free(pool, key, bounds, start)
-            while number is not None and number in own.answered:
+            number = self.lowest_free(pool, key, bounds, own.below.get(first, first))
+            while number is not None and number in own.numbers:
                 number = self.lowest_free(pool, key, bounds, number + 1)
-            own.answered_below[bounds[0]] = bounds[1] + 1 if number is None else number + 1
+            own.below[first] = last + 1 if number is None else number + 1
             if number is not None:
-                own.answered.add(number)
+                own.numbers.add(number)
                 return number
         return None
 
-    def merge(self, child: Overlay) -> None:
-        """Takes everything that an overlay on this one has written."""
-        for write in child.writes:
-            self._put(write)
-
-    # What an overlay on this one stands on.
-
     def ids(self, index: Index[Any], key: Key, limit: int | None = None) -> list[str]:
         """The first `limit` ids under `key` (None: all), in order."""
-        own = self._ids.get((index, key))
+        own = self._ids[index].get(key)
         if own is None:
-            return self._base.ids(index, key, limit)
-        found = self._base.ids(index, key, None if limit is None else limit + len(own.removed))
-        if own.removed:
-            found = [each for each in found if each not in own.removed]
-        found = sorted([*found, *own.added]) if own.added else found
-        return found[:limit]
+            return self._tables.ids(index, key, limit)
+        found = self._tables.ids(index, key, None if limit is None else limit + len(own.changed))
+        removed = {changed for changed, is_added in own.changed.items() if not is_added}
+        added = [changed for changed, is_added in own.changed.items() if is_added]
+        if removed:
+            found = [each for each in found if each not in removed]
+        return sorted([*found, *added])[:limit] if added else found[:limit]
 
     def first_id(self, index: Index[Any], key: Key) -> str | None:
         """The smallest id under `key`, or None."""
-        if (index, key) not in self._ids:
-            return self._base.first_id(index, key)
+        if key not in self._ids[index]:
+            return self._tables.first_id(index, key)
         found = self.ids(index, key, 1)
         return found[0] if found else None
 
     def count_ids(self, index: Index[Any], key: Key) -> int:
         """How many ids stand under `key`."""
-        own = self._ids.get((index, key))
-        delta = 0 if own is None else len(own.added) - len(own.removed)
-        return self._base.count_ids(index, key) + delta
+        own = self._ids[index].get(key)
+        return self._tables.count_ids(index, key) + (0 if own is None else own.net)
 
     def lowest_free(self, pool: Pool[Any], key: Key, bounds: tuple[int, int], start: int) -> int | None:
         """The lowest free number within `bounds` that is not below `start`, or None."""
         own = self._numbers.get((pool, key))
         if own is None:
-            return self._base.lowest_free(pool, key, bounds, start)
+            return self._tables.lowest_free(pool, key, bounds, start)
         first, last = bounds
         water = own.low_water.get(first, first)
         begin = max(start, water)
-        number = self._base.lowest_free(pool, key, bounds, begin)
+        number = self._tables.lowest_free(pool, key, bounds, begin)
         while number is not None and number in own.held:
-            number = self._base.lowest_free(pool, key, bounds, number + 1)
+            number = self._tables.lowest_free(pool, key, bounds, number + 1)
         freed = min((free for free in own.freed if begin <= free <= last), default=None)
         if number is None or (freed is not None and freed < number):
             number = freed
@@ -227,7 +243,8 @@ class Overlay:
             self._check_new(write, new)
         for guard in plan.guards:
             guard.check(self, old, new)
-        self._put(write)
+        self._shift(write)
+        self.writes.append(write)
 
     def _delete(self, plan: TablePlan, old: Stored) -> None:
         # A table is declared after those that it references, so a cascade never comes back to where it was.
@@ -237,7 +254,7 @@ class Overlay:
         for reference, table, reverse in plan.referrers:
             if reference.in_use is None:
                 for each in self.ids(reverse, old.id):
-                    self._delete(self.plans[table.name], self.get(table, each))
+                    self._delete(self._plans[table.name], self.get(table, each))
         self._write(plan, old, None)
 
     def _check_new(self, write: Write, new: Stored) -> None:
@@ -260,26 +277,29 @@ class Overlay:
         if self.peek(reference.target, id) is None:
             raise reference.missing(id) if reference.missing else reference.target.not_found(id)
 
-    def _put(self, write: Write) -> None:
+    def _shift(self, write: Write) -> None:
         own_id = write.id
-        self._objects.setdefault(write.plan.name, {})[own_id] = write.new
+        self._objects[write.plan.name][own_id] = write.new
         for index, left, entered in write.moves:
+            under = self._ids[index]
             for key in left:
-                self._key(index, key).remove(own_id)
+                ids = under.get(key)
+                if ids is None:
+                    ids = under[key] = _Ids()
+                ids.move(own_id, is_added=False)
             for key in entered:
-                self._key(index, key).add(own_id)
+                ids = under.get(key)
+                if ids is None:
+                    ids = under[key] = _Ids()
+                ids.move(own_id, is_added=True)
         for pool, freed, held in write.holdings:
             for key, number in freed:
                 self._pool(pool, key).free(number)
+                if (answers := self._answers.get((pool, key))) is not None:
+                    answers.numbers.discard(number)
+                    _lower(answers.below, number)
             for key, number in held:
                 self._pool(pool, key).hold(number)
-        self.writes.append(write)
-
-    def _key(self, index: Index[Any], key: Key) -> _Ids:
-        own = self._ids.get((index, key))
-        if own is None:
-            own = self._ids[index, key] = _Ids()
-        return own
 
     def _pool(self, pool: Pool[Any], key: Key) -> _Numbers:
         own = self._numbers.get((pool, key))

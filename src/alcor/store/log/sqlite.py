@@ -24,7 +24,18 @@ R = TypeVar("R")
 _POLL_S = 0.0005  # between attempts to take SQLite's lock
 _LINE_S = 0.1  # a process at the head of the line that does not move is passed after this
 _LOAD_ROWS = 5000  # in one slice of a load
+_WAL_PAGES = 8192  # of 4 KiB, in the write-ahead log, before they are written back
+_KEEPS_MAX = 4  # rounds of that, each shorter than the one before
 _BATCHES = (256, 32, 4, 1)  # rows of one statement: each step lets the interpreter go only once
+
+
+_PUT = (
+    "INSERT INTO objects VALUES ",
+    "(?,?,?)",
+    # In place: only the page with the object changes, and no index.
+    " ON CONFLICT (kind, id) DO UPDATE SET value = excluded.value",
+)
+_NOTE = ("INSERT INTO history VALUES ", "(?,?,?,?,?,?,?)", "")
 
 
 class SqliteLog:
@@ -34,8 +45,12 @@ class SqliteLog:
         self._path = Path(path)
         self._pen = Connector(self._path)
         self._eyes = Connector(self._path)
+        self._keeper = Connector(self._path)
         self._pen_thread = ThreadPoolExecutor(1, "log-pen")
         self._eyes_thread = ThreadPoolExecutor(1, "log-eyes")
+        self._keeper_thread = ThreadPoolExecutor(1, "log-keeper")
+        self._keeping: asyncio.Future[None] | None = None
+        self._is_kept = False  # the keeper has written back all but what was committed meanwhile
 
     async def open(self) -> None:
         """Opens the file, or creates it with its folder. Raises LogFault."""
@@ -47,7 +62,12 @@ class SqliteLog:
 
     async def close(self) -> None:
         """Lets go of the pen and the file."""
-        for thread, connector in ((self._pen_thread, self._pen), (self._eyes_thread, self._eyes)):
+        threads = (
+            (self._keeper_thread, self._keeper),
+            (self._pen_thread, self._pen),
+            (self._eyes_thread, self._eyes),
+        )
+        for thread, connector in threads:
             try:
                 await asyncio.get_running_loop().run_in_executor(thread, connector.close)
             except RuntimeError:
@@ -80,7 +100,10 @@ class SqliteLog:
 
     async def append(self, expected: Position, turn: Turn) -> None:
         """Commits a turn on top of `expected`. Raises HeadMoved, LogFault, OutcomeUnknown."""
-        await self._write(lambda: self._append(expected, turn))
+        pages = await self._write(lambda: self._append(expected, turn))
+        if pages >= _WAL_PAGES and (self._keeping is None or self._keeping.done()):
+            loop = asyncio.get_running_loop()
+            self._keeping = loop.run_in_executor(self._keeper_thread, self._write_back)
 
     async def drop_pen(self) -> None:
         """Ends a turn that wrote nothing."""
@@ -136,7 +159,7 @@ class SqliteLog:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
-    def _append(self, expected: Position, turn: Turn) -> None:
+    def _append(self, expected: Position, turn: Turn) -> int:
         connection = self._pen.get()
         if not connection.in_transaction:
             self._take_pen(_LINE_S)
@@ -156,6 +179,23 @@ class SqliteLog:
             raise OutcomeUnknown(reason(self._path, error)) from error
         if not self._pen.is_current():
             raise OutcomeUnknown(f"The log {self._path} was replaced during a commit.")
+        if self._is_kept:
+            self._is_kept = False
+            # With nothing left in it the write-ahead log begins anew, so it stays small however busy the log is.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return self._pen.wal_pages
+
+    def _write_back(self) -> None:
+        """Moves the write-ahead log into the file while turns go on. What fails is tried again after a later turn."""
+        try:
+            connection = self._keeper.get()
+            for _ in range(_KEEPS_MAX):
+                pages, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if pages - done < _WAL_PAGES // 16:
+                    self._is_kept = True
+                    break
+        except (apsw.Error, LogFault):
+            self._keeper.drop()
 
     def _trim(self, before_s: float, limit: int) -> int:
         self._take_pen(_LINE_S)
@@ -250,18 +290,21 @@ def _insert_turn(connection: apsw.Connection, expected: Position, turn: Turn) ->
     for revision, record in enumerate(turn.records, expected.revision + 1):
         history.append((revision, turn_id, turn.time_s, *record))
         current[record.table, record.id] = record.new
-    _many(connection, "INSERT INTO history VALUES ", "(?,?,?,?,?,?,?)", history)
+    _many(connection, _NOTE, history)
     put = sorted((*key, new) for key, new in current.items() if new is not None)
-    _many(connection, "REPLACE INTO objects VALUES ", "(?,?,?)", put)
+    _many(connection, _PUT, put)
     gone = [key for key, new in current.items() if new is None]
     if gone:
         connection.executemany("DELETE FROM objects WHERE kind = ? AND id = ?", gone)
 
 
-def _many(connection: apsw.Connection, statement: str, row: str, rows: Sequence[tuple[object, ...]]) -> None:
+def _many(
+    connection: apsw.Connection, statement: tuple[str, str, str], rows: Sequence[tuple[object, ...]]
+) -> None:
     start = 0
+    into, row, end = statement
     for size in _BATCHES:
-        text = statement + ",".join([row] * size)
+        text = into + ",".join([row] * size) + end
         while len(rows) - start >= size:
             values = [value for one in rows[start : start + size] for value in one]
             connection.execute(text, cast("list[apsw.SQLiteValue]", values))

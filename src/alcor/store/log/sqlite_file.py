@@ -18,7 +18,7 @@ _POLL_S = 0.0005
 _SWAP_S = 2.0
 
 _SCHEMA = """
-CREATE TABLE objects (kind TEXT, id TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE objects (kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, id));
 CREATE TABLE history (revision INTEGER PRIMARY KEY, turn BLOB NOT NULL, time REAL NOT NULL, kind TEXT NOT NULL,
   id TEXT NOT NULL, old BLOB, new BLOB);
 CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, revision INTEGER NOT NULL,
@@ -129,6 +129,7 @@ class Connector:
     """Keeps one connection to whatever file has the log's name. Belongs to one thread."""
 
     def __init__(self, path: Path) -> None:
+        self.wal_pages = 0  # in the write-ahead log after this connection's last commit
         self._path = path
         self._opened: Opened | None = None
         self.line = Line(path)
@@ -138,7 +139,8 @@ class Connector:
         if self._opened is not None and not self._opened.is_current():
             self._swap(self._opened)
         if self._opened is None:
-            self._opened = Opened(self._path)
+            self._open()
+        assert self._opened is not None
         return self._opened.connection
 
     def another(self) -> Opened:
@@ -175,7 +177,17 @@ class Connector:
                 raise LogFault(
                     f"The log {self._path} is gone: put it back, or stop every process before starting anew."
                 )
-            self._opened = Opened(self._path)
+            self._open()
+
+    def _open(self) -> None:
+        self._opened = Opened(self._path)
+        self._opened.connection.set_wal_hook(
+            self._count_pages
+        )  # instead of SQLite's checkpoints within a commit
+
+    def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
 
 
 def pen_holder(path: Path) -> int | None:
