@@ -79,8 +79,9 @@ class Bridge:
         remote = f"--remote=p{self._database}"
         self._start("ovsdb-server", file, remote, f"--unixctl={self.folder}/db.ctl")
         self._until((self.folder / "db.sock").exists)
-        threads = ("other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")
-        self.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", *threads)
+        settings = ["other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1"]
+        settings.append("other_config:max-revalidator=100")  # ms until packets see new flows; 500 by default
+        self.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", *settings)
 
     def start_switch(self) -> None:
         """Starts ovs-vswitchd, and returns when it answers."""
