@@ -123,7 +123,14 @@ def match(**fields: int | tuple[int, int]) -> Match:
 
 # What OVS may give back in another form than it was sent in.
 _IN_ANOTHER_FORM = frozenset(
-    (*(f"xxreg{number}" for number in range(4)), "ip_frag", "ct_tp_src", "ct_tp_dst", "ct_nw_proto", "vlan_tci")
+    (
+        *(f"xxreg{number}" for number in range(4)),
+        "ip_frag",
+        "ct_tp_src",
+        "ct_tp_dst",
+        "ct_nw_proto",
+        "vlan_tci",
+    )
 )
 
 
