@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
 HERE = Path(__file__).parent
@@ -27,6 +28,14 @@ def generate(folder: Path) -> None:
     for name in ("alcor_pb2.py", "alcor_pb2.pyi"):
         path = folder / name
         path.write_text(LICENCE + without_version(path.read_text()))
+
+
+def descriptor(folder: Path) -> bytes:
+    """What the proto file declares, as the compiler understands it; `folder` takes an intermediate file."""
+    target = folder / "alcor.bin"
+    if protoc.main(["protoc", f"-I{HERE}", f"--descriptor_set_out={target}", str(HERE / "alcor.proto")]):
+        raise RuntimeError("protoc refused alcor.proto")
+    return FileDescriptorSet.FromString(target.read_bytes()).file[0].SerializeToString()
 
 
 def without_version(text: str) -> str:

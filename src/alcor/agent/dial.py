@@ -4,14 +4,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from alcor.base.address import Address
-from alcor.base.config import Settings
+from alcor.base.config import SettingError, Settings
 from alcor.base.wire.stream import Stream, StreamClosed
 
 SESSION = "/alcor.v1.Goal/Session"
@@ -35,10 +34,9 @@ class Keepalive:
 
 
 def dialler(settings: Settings) -> Callable[[], Awaitable[Stream]]:
-    """What opens streams as the settings say. Raises OSError if a file of the certificate cannot be read."""
+    """What opens streams as the settings say. Raises SettingError if the certificate is not whole or not readable."""
     keepalive = Keepalive(settings.keepalive_s, settings.keepalive_timeout_s)
-    files = (settings.agent_tls_cert, settings.agent_tls_key, settings.agent_tls_ca)
-    certificate = Certificate(*(_read(file) for file in files if file)) if all(files) else None
+    certificate = _certificate(settings)
     return lambda: dial(settings.push, certificate, keepalive)
 
 
@@ -93,5 +91,16 @@ def _why(error: Exception) -> str:
     )
 
 
-def _read(file: Path) -> bytes:
-    return file.read_bytes()
+def _certificate(settings: Settings) -> Certificate | None:
+    files = [settings.agent_tls_cert, settings.agent_tls_key, settings.agent_tls_ca]
+    if not any(files):
+        return None
+    try:
+        cert, key, ca = (file.read_bytes() for file in files if file)
+    except ValueError:
+        raise SettingError(
+            "agent_tls_cert, agent_tls_key and agent_tls_ca go together: set all three."
+        ) from None
+    except OSError as error:
+        raise SettingError(f"A TLS file of the agent cannot be read: {error}.") from error
+    return Certificate(cert, key, ca)

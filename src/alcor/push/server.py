@@ -4,24 +4,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
 
 import grpc
 import grpc.aio
+import msgspec
 
 from alcor.base.address import is_local, socket_path
 from alcor.base.clock import SystemClock
 from alcor.base.config import SettingError, Settings
 from alcor.base.telemetry import Meters, log
+from alcor.base.wire.alcor_pb2 import Answer, Question
 from alcor.base.wire.stream import StreamClosed
 from alcor.goal.declare import GoalFeature
+from alcor.push.pki import OPERATOR
 from alcor.push.service import Service, Unwelcome
+from alcor.push.show import answer
 from alcor.store.store import Outside, Store
 
-SESSION = "/alcor.v1.Goal/Session"
+SESSION, SHOW = "/alcor.v1.Goal/Session", "/alcor.v1.Goal/Show"
 _PENDING_MAX = (
     1 << 20
 )  # streams that gRPC may hold before we have seen them: a storm of hosts must not be refused
@@ -62,7 +66,7 @@ async def serve(
     server = grpc.aio.server(options=_options(settings))
     outside = Outside(SystemClock(), SystemRandom(), settings, meters or Meters())
     service = Service(store, features, outside)
-    server.add_generic_rpc_handlers((_Handlers(_attendant(service, is_certified=credentials is not None)),))
+    server.add_generic_rpc_handlers((_Handlers(service, is_certified=credentials is not None),))
     address = _bound(server, settings, credentials)
     service.start()
     await server.start()
@@ -112,19 +116,37 @@ def _bound(server: Any, settings: Settings, credentials: Any) -> str:
     return address if socket_path(address) else f"{address.rpartition(':')[0]}:{port}"
 
 
-_Attend = Callable[[Any, Any], Awaitable[None]]
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Both calls, without serializers: messages of a session are bytes, encoded once for many hosts."""
 
+    def __init__(self, service: Service, *, is_certified: bool) -> None:
+        self._service = service
+        self._is_certified = is_certified
+        self._session = grpc.stream_stream_rpc_method_handler(self._attend)
+        self._show = grpc.unary_unary_rpc_method_handler(self._answer)
 
-def _attendant(service: Service, *, is_certified: bool) -> _Attend:
-    async def attend(_requests: object, context: Any) -> None:
-        names = _peer_names(context) if is_certified else None
+    def service(self, handler_call_details: Any) -> Any:
+        return {SESSION: self._session, SHOW: self._show}.get(handler_call_details.method)
+
+    async def _attend(self, _requests: object, context: Any) -> None:
         try:
-            await service.attend(_GrpcStream(context), names)
+            await self._service.attend(_GrpcStream(context), self._proved_by(context))
         except Unwelcome as reason:
             log("host refused", peer=context.peer(), why=str(reason))
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(reason))
 
-    return attend
+    async def _answer(self, request: bytes, context: Any) -> bytes:
+        proved = self._proved_by(context)
+        if proved is not None and OPERATOR not in proved:
+            reason = "only the operator's certificate may ask"
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
+        await self._service.loaded()
+        question = Question.FromString(request)
+        shown = answer(self._service.publisher, question.what, question.name)
+        return Answer(json=msgspec.json.encode(shown) if shown else b"").SerializeToString()
+
+    def _proved_by(self, context: Any) -> frozenset[str] | None:
+        return _peer_names(context) if self._is_certified else None
 
 
 def _peer_names(context: Any) -> frozenset[str]:
@@ -132,15 +154,6 @@ def _peer_names(context: Any) -> frozenset[str]:
     proved = context.auth_context()
     names = proved.get("x509_subject_alternative_name") or proved.get("x509_common_name") or ()
     return frozenset(name.decode() for name in names)
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    def __init__(self, attend: _Attend) -> None:
-        # Without serializers: messages are bytes, encoded once for many hosts.
-        self._session = grpc.stream_stream_rpc_method_handler(attend)
-
-    def service(self, handler_call_details: Any) -> Any:
-        return self._session if handler_call_details.method == SESSION else None
 
 
 class _GrpcStream:

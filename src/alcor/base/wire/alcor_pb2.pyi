@@ -140,3 +140,17 @@ class Failure(_message.Message):
     key: str
     reason: str
     def __init__(self, scope: _Optional[str] = ..., key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Question(_message.Message):
+    __slots__ = ("what", "name")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    name: str
+    def __init__(self, what: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("json",)
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    json: bytes
+    def __init__(self, json: _Optional[bytes] = ...) -> None: ...
