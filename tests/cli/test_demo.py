@@ -2,6 +2,7 @@
 """`alcor demo` as a newcomer runs it: on real switches, with `--keep`, and what its exit status says."""
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -57,11 +58,35 @@ async def test_demo_without_a_control_plane_says_why(
     assert "the control plane ended" in capsys.readouterr().out
 
 
-@pytest.mark.ovs
-async def test_demo_that_sees_something_else_than_expected_fails(
+async def test_demo_on_the_fake_switch_sees_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(keep=True, fake=True) == 0
+    told = capsys.readouterr().out
+    assert "all 44 as expected" in told
+    assert "Nothing is left to play with" in told
+
+
+async def test_demo_without_root_says_so_and_plays_on_the_fake_switch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert await run(keep=False, fake=False) == 0
+    told = capsys.readouterr().out
+    assert "Real switches need root" in told
+    assert "all 44 as expected" in told
+
+
+async def test_demo_on_the_fake_switch_fails_where_it_sees_something_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     upside_down = {pair: not is_expected for pair, is_expected in play.expected_pings().items()}
     monkeypatch.setattr(play, "expected_pings", lambda: upside_down)
-    assert await run(keep=False, fake=False) == 1
+    assert await run(keep=False, fake=True) == 1
     assert "30 of 44 differ" in capsys.readouterr().out
+
+
+async def test_change_that_packets_never_feel_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(play, "CHANGE_S_MAX", 0.0)
+    assert await run(keep=False, fake=True) == 1
+    assert "db was silent to it never" in capsys.readouterr().out

@@ -51,8 +51,7 @@ def hosts(outcome: Outcome, given: Sequence[Given]) -> RenderableType:
     for host in given:
         actors = [actor for actor in outcome.actors.values() if actor.plan.host == host.host]
         lines = [line for actor in actors for line in _actor_lines(actor)]
-        rows = "" if host.rows is None else f"{host.rows} rows, "
-        lines.append(Text(f"has {rows}{host.flows} flows", style="italic"))
+        lines.append(Text(f"{host.rows} rows, {host.flows} flows", style="italic"))
         title = f"[bold]{host.host}[/]  {host.tunnel_ip}"
         panels.append(Panel(Group(*lines), title=title, width=HOST_WIDTH, padding=(0, 1)))
     return Columns(panels, padding=(0, 1))

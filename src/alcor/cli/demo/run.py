@@ -2,6 +2,7 @@
 """The demo from curtain to curtain: which stage, what is shown while one waits, what is left to play with."""
 
 import asyncio
+import os
 import shutil
 import sys
 import time
@@ -12,11 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from alcor.base.telemetry import configure_log
 from alcor.cli.demo import drawing, play
 from alcor.cli.demo.scene import HOSTS, VMS
-from alcor.cli.demo.stage import RealStage, Stage
+from alcor.cli.demo.stage import FakeStage, RealStage, Stage
 from alcor.lab import LabFailure
 from alcor.lab.cloud import Cloud
+from alcor.testing.world import World
 
 
 async def run(keep: bool, fake: bool) -> int:
@@ -25,12 +28,32 @@ async def run(keep: bool, fake: bool) -> int:
     With `keep` it stays up until it is cancelled, which Ctrl-C and SIGTERM do.
     """
     console = Console()
+    if not fake and os.geteuid() != 0:
+        console.print(
+            "Real switches need root; this is the same story on the built-in fake switch.", style="yellow"
+        )
+        fake = True
     try:
-        outcome = await _play_on_real_switches(console, keep)
+        outcome = await (
+            _play_on_fake_switches(console, keep) if fake else _play_on_real_switches(console, keep)
+        )
     except LabFailure as failure:
         console.print(Text(str(failure), style="bold red"))
+        console.print("`alcor demo --fake` tells the same story without real switches.")
         return 1
     return 0 if all(seen.is_right for seen in outcome.tried) else 1
+
+
+async def _play_on_fake_switches(console: Console, keep: bool) -> play.Outcome:
+    configure_log("warning", "text")  # All of Alcor is in this process, and would tell of each step.
+    async with World() as world:
+        stage = FakeStage(world)
+        with _step(console, f"Starting the control plane and {len(HOSTS)} hosts with fake switches"):
+            await stage.add_hosts(*HOSTS)
+        outcome = await _act(console, stage)
+    if keep:
+        console.print("\nNothing is left to play with: the fake switches were part of this process.")
+    return outcome
 
 
 async def _play_on_real_switches(console: Console, keep: bool) -> play.Outcome:

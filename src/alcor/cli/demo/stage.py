@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the demo plays: what it needs of a place, and the place with real switches on this machine."""
+"""Where the demo plays: what it needs of a place, the place with real switches, and the one without any."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from alcor.base.address import parse_address
+from alcor.base.config import Settings
+from alcor.base.net import Ip
 from alcor.lab.cloud import Cloud
+from alcor.lab.host import Host
 from alcor.lab.rest import Body, Rest
+from alcor.push.ask import ask
+from alcor.push.show import answer
+from alcor.testing.machine import Machine as KitMachine
+from alcor.testing.world import World
 
 
 class Machine(Protocol):
@@ -28,7 +37,7 @@ class Given:
 
     host: str
     tunnel_ip: str
-    rows: int | None  # by the control plane; None where nobody can tell
+    rows: int  # that it needs, as the control plane tells
     flows: int  # in its switch
 
 
@@ -57,9 +66,71 @@ class RealStage:
         return await self.cloud.boot(found, name, port)
 
     async def given(self) -> Sequence[Given]:
-        """What each host was given so far, its flows counted by its own switch."""
-        counts = await asyncio.gather(*(host.ofctl("dump-aggregate") for host in self.cloud.hosts))
+        """What each host was given so far: rows as push tells, flows as the host's own switch counts them."""
+        return await asyncio.gather(*map(self._given_to, self.cloud.hosts))
+
+    async def _given_to(self, host: Host) -> Given:
+        shown = await ask(Settings(push=parse_address(self.cloud.push)), "host", host.name)
+        counted = await host.ofctl("dump-aggregate")
+        flows = int(counted.rpartition("flow_count=")[2])
+        return Given(host.name, host.tunnel_ip, len(shown.rows) if shown else 0, flows)
+
+
+class FakeMachine:
+    """A virtual machine of the kit, asked as one of the lab: it answers at once or never."""
+
+    def __init__(self, machine: KitMachine) -> None:
+        self._machine = machine
+
+    async def ping(self, ip: str, timeout_s: float = 0, tries: int = 1) -> float | None:
+        """Milliseconds of this process, or None."""
+        return await _timed(lambda: self._machine.ping(Ip(ip)))
+
+    async def tcp(self, ip: str, port: int, timeout_s: float = 0) -> float | None:
+        """Milliseconds of this process, or None."""
+        return await _timed(lambda: self._machine.tcp(Ip(ip), port))
+
+    async def udp(self, ip: str, port: int, timeout_s: float = 0) -> float | None:
+        """Milliseconds of this process, or None."""
+        return await _timed(lambda: self._machine.udp(Ip(ip), port))
+
+    async def listen(self, port: int) -> None:
+        """Opens a TCP and UDP port."""
+        self._machine.open_ports.add(port)
+
+
+class FakeStage:
+    """The kit's world: the same control plane and agents in this process, on switches that are not real."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rest = Rest(world.client)
+
+    async def add_hosts(self, *names: str) -> None:
+        """Hosts with agents, known to the control plane when this returns."""
+        for name in names:
+            self.world.add_host(name)
+        await asyncio.gather(*map(self.world.until_registered, names))
+
+    async def boot(self, host: str, name: str, port: Body) -> Machine:
+        """A machine on the host's fake switch."""
+        return FakeMachine(self.world.hosts[host].plug(port, name))
+
+    async def given(self) -> Sequence[Given]:
+        """What each host was given so far."""
         return [
-            Given(host.name, host.tunnel_ip, None, int(text.rpartition("flow_count=")[2]))
-            for host, text in zip(self.cloud.hosts, counts, strict=True)
+            Given(host.name, host.tunnel_ip, self._rows(host.name), len(host.switch.dump()))
+            for host in self.world.hosts.values()
         ]
+
+    def _rows(self, host: str) -> int:
+        assert self.world.push is not None, "the world has been stopped"
+        shown = answer(self.world.push.publisher, "host", host)
+        return len(shown.rows) if shown else 0
+
+
+async def _timed(is_answered: Callable[[], bool]) -> float | None:
+    start = time.monotonic()
+    took_ms = (time.monotonic() - start) * 1000 if is_answered() else None
+    await asyncio.sleep(0.001)  # The rest of the world goes on meanwhile.
+    return took_ms
