@@ -128,7 +128,6 @@ class Feed:
 
     def reopen(self) -> None:
         """The stream has ended and a new one begins; the host has what it had."""
-        self._session.end()
         self._session.hello()
 
     def send(self, rows: Rows, *, is_whole: bool = True) -> Changed:

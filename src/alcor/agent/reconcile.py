@@ -169,10 +169,10 @@ class Reconciler:
         else:
             self._inherited = {flow.identity for flow in (*altered, *extra)}
             altered, extra = [], []
-        missing = [flow for flow in missing if flow.identity not in self.refused]
+        lost = sum(flow.identity not in self.refused for flow in missing)
         await self._send([*missing, *altered], extra)
         stale = sum(flow.cookie == COOKIE for flow in extra)
-        return Repairs(len(missing), len(altered), len(extra) - stale, stale)
+        return Repairs(lost, len(altered), len(extra) - stale, stale)
 
     async def _send(self, adds: Sequence[Flow], deletes: Sequence[Flow]) -> None:
         if self._switch is None or not (adds or deletes):

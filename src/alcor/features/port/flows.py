@@ -176,7 +176,8 @@ def flood_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]:
     yield flow(FLOOD_LOCAL, 10, where(vni=row.vni), *local)
 
     hosts = view.rows(FloodRow, f"flood:{row.id}")
-    remote = [ip_int(flood.tunnel_ip) for flood in hosts if flood.host != view.facts.host]
+    others = (flood.tunnel_ip for flood in hosts if flood.host != view.facts.host)
+    remote = [ip_int(ip) for ip in others if ip_version(ip) == 4]  # others fail as neighbours
     if remote and len(remote) <= FLOOD_HOSTS_MAX:
         copies = [act for ip in remote for act in (SetField("tun_dst", ip), Output(view.facts.tunnel_ofport))]
         from_here = where(vni=row.vni, origin=LOCAL)
@@ -253,15 +254,21 @@ def _answer(vni: int, address: Ip, mac: Mac) -> Flow:
     )
 
 
+def _tunnel(ip: Ip) -> int:
+    if ip_version(ip) != 4:
+        raise ValueError(f"Tunnel address {ip} is not IPv4; give its host an IPv4 address for tunnels")
+    return ip_int(ip)
+
+
 def _known_source(vni: int, mac: Mac, tunnel_ip: Ip, group_set: int) -> Flow:
-    sender = where(vni=vni, eth_src=mac_int(mac), tun_src=ip_int(tunnel_ip))
+    sender = where(vni=vni, eth_src=mac_int(mac), tun_src=_tunnel(tunnel_ip))
     return flow(SOURCE, 10, sender, load("source_set", group_set), go(DESTINATION))
 
 
 def _towards(view: HostView, row: NeighbourRow) -> tuple[SetField, SetField, SetField]:
     return (
         load("target_port", view.facts.tunnel_ofport),
-        load("tunnel", ip_int(row.tunnel_ip)),
+        load("tunnel", _tunnel(row.tunnel_ip)),
         load("target_set", row.group_set),
     )
 
