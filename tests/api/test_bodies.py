@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a POST or PUT body may say, and how the rest is refused in Neutron's words."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from tests.api.world import Api, error_of
@@ -169,3 +173,29 @@ async def test_delete_takes_no_body(api: Api):
         "HTTPBadRequest",
         "Request body is not supported in DELETE.",
     )
+
+
+async def test_bodies_of_all_requests_together_hold_a_bounded_part_of_memory(start: Callable[..., Any]):
+    api = await start(bodies_bytes_max=2_048)
+    held = asyncio.Event()
+    released = asyncio.Event()
+
+    async def slowly():
+        yield b'{"network": {"name": "' + b"n" * 100 + b" " * 1_800
+        held.set()
+        await released.wait()
+        yield b'"}}'
+
+    first = asyncio.create_task(
+        api.http.post("/v2.0/networks", content=slowly(), headers={"content-type": "application/json"})
+    )
+    await held.wait()
+    assert await api.refusal("POST", "networks", {"network": {"description": "d" * 200}}) == (
+        503,
+        "RequestBodiesExceeded",
+        "All requests' bodies together may hold 2048 bytes: try again in a moment.",
+    )
+    released.set()
+    assert (await first).status_code == 400  # the name is too long, and nothing else
+    assert api.app.parts.bodies.bytes == 0
+    await api.make("network", description="d" * 200)

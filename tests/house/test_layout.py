@@ -159,7 +159,7 @@ def test_names_of_tests_are_sentences() -> None:
         f"{source.place}:{function.lineno} {function.name}"
         for source in sources("tests")
         for function in source.functions()
-        if function.name.startswith("test_") and len(function.name.split("_")) < 4
+        if function.name.startswith("test_") and len(function.name.split("_")) < 3
     ]
     assert offenders == []
 

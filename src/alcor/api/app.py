@@ -14,6 +14,7 @@ from time import perf_counter
 from alcor.api.parts import Parts
 from alcor.api.urls import Place, made
 from alcor.api.wire import (
+    BODIES_EXCEEDED,
     REQUEST_ID,
     ClientGoneError,
     Message,
@@ -32,6 +33,7 @@ from alcor.resource.context import Asked
 
 _REQUEST_ID = re.compile(rb"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"})
+_BODY_UNREAD = frozenset({"HTTPRequestTimeout", BODIES_EXCEEDED})
 GONE = 499  # in metrics only: the client left before it was answered
 
 
@@ -61,6 +63,7 @@ class App:
             receive=receive,
             is_gone=scope.get("alcor.is_gone", _never),
             id=self._id(headers),
+            bodies=self.parts.bodies,
         )
         request_id.set(request.id)
         place, last = self._places.find(request.path)
@@ -72,6 +75,7 @@ class App:
         except ClientGoneError:
             log_debug("client gone", method=request.method, path=request.path)
         finally:
+            self.parts.bodies.release(request.held_bytes)
             self._count(request, place.label if place else "", status, perf_counter() - begun)
 
     async def _replied(self, request: Request, place: Place | None, last: tuple[str, ...]) -> Reply:
@@ -81,7 +85,7 @@ class App:
             self.parts.meters.counter(metrics.REFUSALS, refusal.type).inc()
             log_debug("request refused", method=request.method, path=request.path, type=refusal.type)
             reply = refused(refusal)
-            reply.closes = isinstance(refusal, TooLarge) or refusal.type == "HTTPRequestTimeout"
+            reply.closes = isinstance(refusal, TooLarge) or refusal.type in _BODY_UNREAD
             if isinstance(refusal, MethodNotAllowed) and place is not None:
                 reply.headers.append((b"allow", place.allow))
             if isinstance(refusal, Unauthorized):

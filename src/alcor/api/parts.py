@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from alcor.api.auth import Auth
+from alcor.api.wire import Bodies
 from alcor.base.telemetry import Meters
 from alcor.resource.context import World
 from alcor.resource.engine import Engine
@@ -60,7 +61,9 @@ class Parts:
     world: World
     meters: Meters = field(default_factory=Meters)
     scans: Scans = field(init=False)
+    bodies: Bodies = field(init=False)
     openapi: bytes = b""
 
     def __post_init__(self) -> None:
         self.scans = Scans(self.world.settings.scans_max)
+        self.bodies = Bodies(self.world.settings.bodies_bytes_max)

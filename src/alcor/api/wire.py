@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from alcor.base.config import Settings
-from alcor.base.errors import Invalid, Refusal, TooLarge, UnsupportedMedia
+from alcor.base.errors import Invalid, Refusal, TooLarge, Unavailable, UnsupportedMedia
 from alcor.resource.context import Asked
 
 Scope = MutableMapping[str, Any]
@@ -26,12 +26,35 @@ JSON = b"application/json"
 REVISION = b"x-alcor-revision"  # the log revision at which an answer was true
 REQUEST_ID = b"x-openstack-request-id"
 
+BODIES_EXCEEDED = "RequestBodiesExceeded"  # the type of its refusal
+
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 class ClientGoneError(Exception):
     """The client has closed its connection: nobody waits for an answer."""
+
+
+class Bodies:
+    """Bounds what the bodies of all requests under way may hold of the process's memory."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self.bytes = 0
+
+    def hold(self, size: int) -> None:
+        """Counts bytes of a body in. Raises Unavailable where they are too many."""
+        if self.bytes + size > self._bytes_max:
+            message = (
+                f"All requests' bodies together may hold {self._bytes_max} bytes: try again in a moment."
+            )
+            raise Unavailable(message, type=BODIES_EXCEEDED)
+        self.bytes += size
+
+    def release(self, size: int) -> None:
+        """Counts them out: their request has been answered."""
+        self.bytes -= size
 
 
 @dataclass(slots=True)
@@ -46,6 +69,8 @@ class Request:
     receive: Receive
     is_gone: Callable[[], bool]
     id: str
+    bodies: Bodies
+    held_bytes: int = 0  # of the process's bound on bodies
     asked: Asked | None = None
 
     def known(self) -> Asked:
@@ -73,7 +98,11 @@ class Request:
             raise Invalid(f"Body contains invalid data: {reason}") from None
 
     async def body(self, settings: Settings) -> bytes:
-        """The body. Raises TooLarge before more than the limit is read, Invalid for a body that does not come."""
+        """The body, held until the request is answered.
+
+        Raises TooLarge before more than the limit is read, Invalid for a body that does not come, Unavailable where all
+        bodies together are too many.
+        """
         most = settings.body_bytes_max
         length = self.headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
@@ -83,23 +112,30 @@ class Request:
             body: bytes = message.get("body", b"")
             if len(body) > most:
                 raise _too_large(most)
+            self._hold(len(body))
             return body
         return await self._rest(message, settings)
 
     async def _rest(self, message: Message, settings: Settings) -> bytes:
         parts = [message.get("body", b"")]
         size = len(parts[0])
+        self._hold(size)
         try:
             async with asyncio.timeout(settings.client_wait_s):
                 while message.get("more_body", False):
                     message = await self._next(settings)
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
+                    self._hold(len(parts[-1]))
                     if size > settings.body_bytes_max:
                         raise _too_large(settings.body_bytes_max)
         except TimeoutError:
             raise _slow(settings) from None
         return b"".join(parts)
+
+    def _hold(self, size: int) -> None:
+        self.bodies.hold(size)
+        self.held_bytes += size
 
     async def _next(self, settings: Settings) -> Message:
         try:

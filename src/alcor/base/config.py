@@ -78,13 +78,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Log: one pen, batched by load
     turn_ms_max: Annotated[int, S("ms", "When a turn stops admitting further requests.", low=1, high=1_000)] = 20
     turn_queue_max: Annotated[int, S("requests", "Requests that may wait for the pen; beyond it 503.", low=1)] = 10_000
-    turn_queue_bytes_max: Annotated[int, S("bytes", "Body bytes of the requests that wait for the pen.", low=1)] = 268_435_456
     pen_wait_s: Annotated[float, S("s", "How long a turn waits for another process's pen before 503.", low=0.1)] = 5.0
     follow_ms: Annotated[int, S("ms", "How often a process looks for other processes' records.", low=1)] = 20
 
     # REST API: what one caller may ask
     bulk_max: Annotated[int, S("objects", "Objects in one bulk request; beyond it 413.", low=1)] = 2_000
     body_bytes_max: Annotated[int, S("bytes", "Length of a request body; beyond it 413.", low=1_024)] = 8_388_608
+    bodies_bytes_max: Annotated[int, S("bytes", "Request bodies that the process holds at once; beyond it 503.", low=1_024)] = 268_435_456
     page_max: Annotated[int, S("objects", "Objects in one page of a list; -1: no bound.", low=-1)] = -1
     slice_ms_max: Annotated[int, S("ms", "How long a scan, sort or answer holds the loop at once.", low=1)] = 5
     request_timeout_s: Annotated[float, S("s", "When a request that has not been answered is dropped.", low=0.1)] = 60.0

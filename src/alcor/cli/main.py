@@ -23,13 +23,13 @@ _STORE = (
     "history_s",
     "turn_ms_max",
     "turn_queue_max",
-    "turn_queue_bytes_max",
     "pen_wait_s",
     "follow_ms",
 )
 _API = (
-    *("listen", "auth", "insecure_listen", "bulk_max", "body_bytes_max", "page_max", "slice_ms_max"),
-    *("request_timeout_s", "connections_max", "vni_ranges", "base_mac", "global_physnet_mtu"),
+    *("listen", "auth", "insecure_listen", "bulk_max", "body_bytes_max", "bodies_bytes_max"),
+    *("page_max", "slice_ms_max", "scans_max", "request_timeout_s", "client_wait_s", "connections_max"),
+    *("vni_ranges", "base_mac", "global_physnet_mtu"),
     *("quota_network", "quota_subnet", "quota_port", "quota_security_group", "quota_security_group_rule"),
 )
 _SESSION = ("keepalive_s", "keepalive_timeout_s", "reconnect_ms_min", "reconnect_ms_max")
