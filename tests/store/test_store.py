@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
+import apsw
 import pytest
 
 from alcor.base import metrics
@@ -387,9 +388,9 @@ async def test_a_follower_that_fails_breaks_the_store_loudly_and_leaves_nobody_w
 async def test_a_log_of_a_newer_format_is_not_touched(tmp_path: Path, open_store: Opener) -> None:
     store = await open_store()
     await store.close()
-    log = SqliteLog(tmp_path / "log.db")
-    await log._on(log._pen_thread, lambda: log._pen.get().execute(f"UPDATE meta SET format = {FORMAT + 1}"))
-    await log.close()
+    with apsw.Connection(str(tmp_path / "log.db")) as other:
+        other.execute(f"UPDATE meta SET format = {FORMAT + 1}")
+    other.close()
     with pytest.raises(Unavailable, match="upgrade"):
         await open_store()
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar, cast
@@ -38,18 +39,45 @@ _PUT = (
 _NOTE = ("INSERT INTO history VALUES ", "(?,?,?,?,?,?,?)", "")
 
 
+class _Hand:
+    """A thread with a connection of its own. Everything that waits for the disk is done by one."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.connector = Connector(path)
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, name)
+        self._is_closed = False
+
+    async def do(self, work: Callable[[], R]) -> R:
+        """What `work` answers. Raises LogFault where SQLite does not."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, work)
+
+    async def close(self) -> None:
+        """Ends after what was asked before."""
+        if not self._is_closed:
+            self._is_closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.connector.close)
+            self._thread.shutdown()
+
+    def _answer(self, work: Callable[[], R]) -> R:
+        try:
+            return work()
+        except (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.CantOpenError) as error:
+            self.connector.drop()  # what it has read may be what is wrong
+            raise LogFault(reason(self._path, error)) from error
+        except apsw.Error as error:
+            raise LogFault(reason(self._path, error)) from error
+
+
 class SqliteLog:
-    """Fulfils `store.log.contract.Log`. Writes on one thread of its own and reads on another."""
+    """Fulfils `store.log.contract.Log`: one hand writes, one reads, and one writes the write-ahead log back."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._pen = Connector(self._path)
-        self._eyes = Connector(self._path)
-        self._keeper = Connector(self._path)
-        self._pen_thread = ThreadPoolExecutor(1, "log-pen")
-        self._eyes_thread = ThreadPoolExecutor(1, "log-eyes")
-        self._keeper_thread = ThreadPoolExecutor(1, "log-keeper")
-        self._keeping: asyncio.Future[None] | None = None
+        self._pen = _Hand(self._path, "log-pen")
+        self._eyes = _Hand(self._path, "log-eyes")
+        self._keeper = _Hand(self._path, "log-keeper")
+        self._keeping: asyncio.Task[None] | None = None
         self._is_kept = False  # the keeper has written back all but what was committed meanwhile
 
     async def open(self) -> None:
@@ -58,93 +86,78 @@ class SqliteLog:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LogFault(f"The folder {self._path.parent} cannot be made: {error.strerror}.") from error
-        await self._read(lambda _: None)
+        await self._eyes.do(lambda: self._eyes.connector.get(may_create=True))
 
     async def close(self) -> None:
         """Lets go of the pen and the file."""
-        threads = (
-            (self._keeper_thread, self._keeper),
-            (self._pen_thread, self._pen),
-            (self._eyes_thread, self._eyes),
-        )
-        for thread, connector in threads:
-            try:
-                await asyncio.get_running_loop().run_in_executor(thread, connector.close)
-            except RuntimeError:
-                continue  # closed before
-            thread.shutdown()
+        if self._keeping is not None:
+            await self._keeping
+        for hand in (self._keeper, self._pen, self._eyes):
+            await hand.close()
 
     async def load(self, take: Callable[[Sequence[Row]], None]) -> Position:
         """Gives all current objects to `take`, as they were in one moment; answers that moment's position."""
-        loop = asyncio.get_running_loop()
-        opened = await self._on(self._eyes_thread, self._eyes.another)
+        eyes = self._eyes
+        opened = await eyes.do(eyes.connector.another)
         try:
-            position, rows = await self._on(self._eyes_thread, lambda: _begin_load(opened))
-            while some := await self._on(self._eyes_thread, lambda: list(islice(rows, _LOAD_ROWS))):
+            position, rows = await eyes.do(lambda: _begin_load(opened))
+            while some := await eyes.do(lambda: list(islice(rows, _LOAD_ROWS))):
                 take(cast("list[Row]", some))
         finally:
-            await loop.run_in_executor(self._eyes_thread, opened.close)
+            await eyes.do(opened.close)
         return position
 
     async def head(self) -> Position:
         """The position of the last committed turn. Raises LogFault."""
-        return await self._read(_head)
+        return await self._eyes.do(lambda: _head(self._eyes.connector.get()))
 
     async def follow(self, after: Position, limit: int) -> Sequence[Turn] | Reset:
         """The next whole turns after a position, or Reset. Raises LogFault."""
-        return await self._read(lambda connection: _follow(connection, after, limit))
+        return await self._eyes.do(lambda: _follow(self._eyes.connector.get(), after, limit))
 
     async def take_pen(self, wait_s: float) -> Position:
         """Takes SQLite's write lock; answers the head. Raises PenHeld, LogFault."""
-        return await self._write(lambda: self._take_pen(wait_s))
+        return await self._pen.do(lambda: self._take_pen(wait_s))
 
     async def append(self, expected: Position, turn: Turn) -> None:
         """Commits a turn on top of `expected`. Raises HeadMoved, LogFault, OutcomeUnknown."""
-        pages = await self._write(lambda: self._append(expected, turn))
+        pages = await self._pen.do(lambda: self._append(expected, turn))
         if pages >= _WAL_PAGES and (self._keeping is None or self._keeping.done()):
-            loop = asyncio.get_running_loop()
-            self._keeping = loop.run_in_executor(self._keeper_thread, self._write_back)
+            self._keeping = asyncio.create_task(self._write_back())
 
     async def drop_pen(self) -> None:
         """Ends a turn that wrote nothing."""
-        await self._write(self._roll_back)
+        await self._pen.do(self._roll_back)
 
     async def find_turn(self, turn_id: str, after: Position) -> Position | None:
         """Where a turn is in the log after `after`, or None. Raises LogFault."""
-        return await self._write(lambda: _find_turn(self._pen.get(), turn_id, after))
+        return await self._pen.do(lambda: _find_turn(self._pen.connector.get(), turn_id, after))
 
     async def trim(self, before_s: float, limit: int) -> int:
         """Forgets the oldest history. Raises PenHeld, LogFault."""
-        return await self._write(lambda: self._trim(before_s, limit))
-
-    async def _read(self, look: Callable[[apsw.Connection], R]) -> R:
-        return await self._on(self._eyes_thread, lambda: look(self._eyes.get()))
-
-    async def _write(self, work: Callable[[], R]) -> R:
-        return await self._on(self._pen_thread, work)
-
-    async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], R]) -> R:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(thread, work)
-        except apsw.Error as error:
-            raise LogFault(reason(self._path, error)) from error
+        return await self._pen.do(lambda: self._trim(before_s, limit))
 
     def _take_pen(self, wait_s: float) -> Position:
         self._roll_back()
+        if self._is_kept:
+            self._is_kept = False
+            # With nothing left in it the write-ahead log begins anew, so it stays small however busy the log is.
+            with suppress(apsw.Error):  # another time, then: a write says it better if the disk is full
+                _checkpoint(self._pen.connector.get())
         deadline = time.monotonic() + wait_s
-        with self._pen.line.head(min(wait_s, _LINE_S)):
+        with self._pen.connector.line.head(min(wait_s, _LINE_S)):
             while not self._begin():
                 if time.monotonic() >= deadline:
                     raise PenHeld(self._who_holds(wait_s))
                 time.sleep(_POLL_S)
-        return _head(self._pen.get())
+        return _head(self._pen.connector.get())
 
     def _begin(self) -> bool:
         try:
-            self._pen.get().execute("BEGIN IMMEDIATE")
+            self._pen.connector.get().execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
             return False
-        if not self._pen.is_current():  # replaced between the look and the lock
+        if not self._pen.connector.is_current():  # replaced between the look and the lock
             self._roll_back()
             return False
         return True
@@ -155,15 +168,15 @@ class SqliteLog:
         return f"{who} has held the log {self._path} for more than {wait_s:g} s: resume it (kill -CONT) or end it."
 
     def _roll_back(self) -> None:
-        connection = self._pen.get()
+        connection = self._pen.connector.get()
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
     def _append(self, expected: Position, turn: Turn) -> int:
-        connection = self._pen.get()
+        connection = self._pen.connector.get()
         if not connection.in_transaction:
             self._take_pen(_LINE_S)
-            connection = self._pen.get()
+            connection = self._pen.connector.get()
         try:
             _insert_turn(connection, expected, turn)
         except BaseException:
@@ -175,31 +188,24 @@ class SqliteLog:
             self._roll_back()  # SQLite writes the mark that makes a commit last of all: there is none
             raise
         except apsw.Error as error:
-            self._pen.drop()
+            self._pen.connector.drop()
             raise OutcomeUnknown(reason(self._path, error)) from error
-        if not self._pen.is_current():
+        if not self._pen.connector.is_current():
             raise OutcomeUnknown(f"The log {self._path} was replaced during a commit.")
-        if self._is_kept:
-            self._is_kept = False
-            # With nothing left in it the write-ahead log begins anew, so it stays small however busy the log is.
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return self._pen.wal_pages
+        return self._pen.connector.wal_pages
 
-    def _write_back(self) -> None:
+    async def _write_back(self) -> None:
         """Moves the write-ahead log into the file while turns go on. What fails is tried again after a later turn."""
-        try:
-            connection = self._keeper.get()
+        with suppress(LogFault):
             for _ in range(_KEEPS_MAX):
-                pages, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                pages, done = await self._keeper.do(lambda: _checkpoint(self._keeper.connector.get()))
                 if pages - done < _WAL_PAGES // 16:
                     self._is_kept = True
-                    break
-        except (apsw.Error, LogFault):
-            self._keeper.drop()
+                    return
 
     def _trim(self, before_s: float, limit: int) -> int:
         self._take_pen(_LINE_S)
-        connection = self._pen.get()
+        connection = self._pen.connector.get()
         horizon = None
         query = "SELECT revision, turn, time FROM history WHERE revision < ? ORDER BY revision LIMIT ?"
         for revision, turn, time_s in connection.execute(query, (_head(connection).revision, limit)):
@@ -218,6 +224,11 @@ class SqliteLog:
 def _head(connection: apsw.Connection) -> Position:
     revision, turn = next(connection.execute("SELECT revision, turn FROM meta"))
     return Position(revision, turn.hex())
+
+
+def _checkpoint(connection: apsw.Connection) -> tuple[int, int]:
+    """Writes back what no reader needs and nobody waits for: pages of the write-ahead log, and how many are done."""
+    return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
 def _begin_load(opened: Opened) -> tuple[Position, apsw.Cursor]:

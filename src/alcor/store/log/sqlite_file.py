@@ -3,9 +3,10 @@
 
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -15,7 +16,8 @@ from alcor.store.log.contract import FORMAT, LogFault
 _APPLICATION = 0x416C636F  # "Alco", in SQLite's header of our files
 _WAL_WRITE_LOCK = 120  # the byte of the -shm file that SQLite's writer locks (sqlite.org/walformat.html)
 _POLL_S = 0.0005
-_SWAP_S = 2.0
+_OPEN_S = 2.0
+_HEAD, _OPENING = 1_000, 1_001  # bytes of the line's file that are locked
 
 _SCHEMA = """
 CREATE TABLE objects (kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, id));
@@ -38,7 +40,7 @@ def reason(path: Path, error: Exception) -> str:
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return f"The log {path} cannot be written: the file, its folder or its disk is read-only."
         case apsw.CantOpenError():
-            return f"The log {path} cannot be opened: its folder is missing, or this process may not use it."
+            return f"The log {path} cannot be opened: its folder is missing or read-only, or may not be used."
         case apsw.NotADBError() | apsw.CorruptError():
             return f"The log {path} is damaged, or is no Alcor log: put a sound copy in its place."
         case apsw.BusyError() | apsw.LockedError():
@@ -47,59 +49,34 @@ def reason(path: Path, error: Exception) -> str:
             return f"The log {path} answers with an error: {error}."
 
 
-class Opened:
-    """A connection, and which file on the disk it is to."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._identity = _identity(path)
-        self.connection = apsw.Connection(str(path))
-        if self._identity is None:
-            self._identity = _identity(path)
-        try:
-            _set_up(self.connection, path)
-        except BaseException:
-            self.connection.close()
-            raise
-        self._sides = {side: _identity(side) for side in _sides(path)}
-
-    def is_current(self) -> bool:
-        """Whether the path still names the file that this connection is to."""
-        return _identity(self._path) == self._identity
-
-    def close(self) -> None:
-        """Closes the connection; never checkpoints into a file that has taken this one's name."""
-        if not self.is_current():
-            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self.connection.close(True)
-
-    def drop_sides(self) -> None:
-        """Removes this file's write-ahead log where it still has its name: it must not be played into another file."""
-        for side, identity in self._sides.items():
-            if identity is not None and _identity(side) == identity:
-                with suppress(FileNotFoundError):
-                    side.unlink()
-
-
 class Line:
-    """The line in front of the pen: who waits at its head takes the pen next, so writing processes alternate.
+    """The line in front of the pen: who stands at its head takes the pen next, so writing processes alternate.
 
-    A lock on a file beside the log. It only orders: the right to write is SQLite's own lock.
+    A lock on a file beside the log. It only orders: the right to write is SQLite's own lock. The file says which log
+    the write-ahead log beside it belongs to.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + "-line")
         self._file = -1
 
-    @contextmanager
-    def head(self, wait_s: float) -> Iterator[bool]:
-        """Stands at the head of the line; answers False where it does not move within `wait_s`."""
-        is_first = self._lock(wait_s)
-        try:
-            yield is_first
-        finally:
-            if is_first:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+    def head(self, wait_s: float) -> AbstractContextManager[None]:
+        """Stands at the head of the line; goes on without where the line does not move within `wait_s`."""
+        return self._locked(_HEAD, wait_s)
+
+    def opening(self) -> AbstractContextManager[None]:
+        """Opens or replaces alone; goes on all the same where a process stopped in the middle of that."""
+        return self._locked(_OPENING, _OPEN_S)
+
+    def read(self) -> str:
+        """What was noted last."""
+        return os.pread(self._file, 1000, 0).decode() if self._file >= 0 else ""
+
+    def write(self, note: str) -> None:
+        """Notes something in place of what was noted."""
+        if self._file >= 0:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, note.encode(), 0)
 
     def close(self) -> None:
         """Leaves."""
@@ -107,7 +84,16 @@ class Line:
             os.close(self._file)
             self._file = -1
 
-    def _lock(self, wait_s: float) -> bool:
+    @contextmanager
+    def _locked(self, byte: int, wait_s: float) -> Iterator[None]:
+        is_locked = self._lock(byte, wait_s)
+        try:
+            yield
+        finally:
+            if is_locked:
+                self._set(byte, fcntl.F_UNLCK)
+
+    def _lock(self, byte: int, wait_s: float) -> bool:
         deadline = time.monotonic() + wait_s
         try:
             if self._file < 0:
@@ -116,7 +102,7 @@ class Line:
             return False  # a folder that cannot be written: the log's own error will say so
         while True:
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._set(byte, fcntl.F_WRLCK)
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     return False
@@ -124,29 +110,66 @@ class Line:
             else:
                 return True
 
+    def _set(self, byte: int, kind: int) -> None:
+        # A lock of the open file: it also keeps the threads of one process apart.
+        fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", kind, os.SEEK_SET, byte, 1, 0))
+
+
+class Opened:
+    """A connection, and which file on the disk it is to."""
+
+    def __init__(self, path: Path, line: Line, *, may_create: bool = False) -> None:
+        self._path = path
+        create = apsw.SQLITE_OPEN_CREATE if may_create else 0
+        with line.opening():
+            _put_strange_sides_away(path, line)
+            self.connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | create)
+            self._identity = _identity(path)
+            try:
+                _set_up(self.connection, path, may_create=may_create)
+            except BaseException:
+                self.connection.close()
+                raise
+            line.write(_note(path))
+
+    def is_current(self) -> bool:
+        """Whether the path still names the file that this connection is to."""
+        return _identity(self._path) == self._identity
+
+    def close(self) -> None:
+        """Closes the connection; leaves the write-ahead log of a file that has taken this one's name alone."""
+        if not self.is_current():
+            with suppress(apsw.Error):  # as well as may be: the file that was moved away is to be whole
+                self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.connection.close(True)
+
 
 class Connector:
     """Keeps one connection to whatever file has the log's name. Belongs to one thread."""
 
     def __init__(self, path: Path) -> None:
         self.wal_pages = 0  # in the write-ahead log after this connection's last commit
+        self.line = Line(path)
         self._path = path
         self._opened: Opened | None = None
-        self.line = Line(path)
 
-    def get(self) -> apsw.Connection:
-        """The connection, opened again if another file was put in place. Raises LogFault."""
+    def get(self, *, may_create: bool = False) -> apsw.Connection:
+        """The connection, opened again if another file was put in place. Raises LogFault, apsw.Error."""
         if self._opened is not None and not self._opened.is_current():
-            self._swap(self._opened)
+            if not self._path.exists():
+                raise LogFault(f"The log {self._path} is gone: put it back, or a copy in its place.")
+            self.drop()
         if self._opened is None:
-            self._open()
-        assert self._opened is not None
+            self._opened = Opened(self._path, self.line, may_create=may_create)
+            # Instead of SQLite's own way to write it back, which is within some commit.
+            self._opened.connection.set_wal_hook(self._count_pages)
         return self._opened.connection
 
     def another(self) -> Opened:
         """One more connection to the same file."""
         self.get()
-        return Opened(self._path)
+        return Opened(self._path, self.line)
 
     def is_current(self) -> bool:
         """Whether the connection is to the file that has the log's name."""
@@ -162,28 +185,6 @@ class Connector:
         """Closes everything."""
         self.drop()
         self.line.close()
-
-    def _swap(self, opened: Opened) -> None:
-        # Processes go through here one by one, or one would remove what another has already begun anew.
-        with self.line.head(_SWAP_S) as is_first:
-            if not is_first:
-                raise LogFault(
-                    f"The log {self._path} was replaced, and a process that waits to write it does not move."
-                )
-            self._opened = None
-            opened.close()
-            opened.drop_sides()
-            if not self._path.exists():
-                raise LogFault(
-                    f"The log {self._path} is gone: put it back, or stop every process before starting anew."
-                )
-            self._open()
-
-    def _open(self) -> None:
-        self._opened = Opened(self._path)
-        self._opened.connection.set_wal_hook(
-            self._count_pages
-        )  # instead of SQLite's checkpoints within a commit
 
     def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self.wal_pages = pages
@@ -217,6 +218,19 @@ def _sides(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
+def _note(path: Path) -> str:
+    return f"{_identity(path)} has {_identity(_sides(path)[0])}"
+
+
+def _put_strange_sides_away(path: Path, line: Line) -> None:
+    """Renames the write-ahead log of a file whose place another has taken: SQLite would play it into that one."""
+    wal, shm = _sides(path)
+    owner, _, owned = line.read().partition(" has ")
+    if path.exists() and wal.exists() and owned == str(_identity(wal)) and owner != str(_identity(path)):
+        wal.rename(wal.with_name(f"{wal.name}-of-another-file"))
+        shm.unlink(missing_ok=True)
+
+
 def _identity(path: Path) -> _Identity | None:
     try:
         found = path.stat()
@@ -225,14 +239,18 @@ def _identity(path: Path) -> _Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _set_up(connection: apsw.Connection, path: Path) -> None:
+def _set_up(connection: apsw.Connection, path: Path, *, may_create: bool) -> None:
     connection.set_busy_timeout(1000)
     connection.execute("PRAGMA cache_size = -65536")
-    application = connection.pragma("application_id")
-    if application == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if is_empty and not may_create:
+        raise LogFault(f"The log {path} is empty: put a whole copy in its place, by renaming it.")
+    if is_empty:
         _create(connection)
-    elif application != _APPLICATION:
+    elif connection.pragma("application_id") != _APPLICATION:
         raise LogFault(f"{path} is not an Alcor log: name another file.")
+    if connection.pragma("journal_mode") != "wal":
+        connection.pragma("journal_mode", "wal")
     connection.execute("PRAGMA synchronous = FULL")
     written = connection.execute("SELECT format FROM meta").get
     if written > FORMAT:
@@ -241,7 +259,7 @@ def _set_up(connection: apsw.Connection, path: Path) -> None:
 
 
 def _create(connection: apsw.Connection) -> None:
-    assert connection.pragma("journal_mode", "wal") == "wal"
+    connection.pragma("journal_mode", "wal")
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have created it while this one waited.
