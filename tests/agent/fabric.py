@@ -10,11 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from alcor.agent.main import HostAgent
+from alcor.agent.main import HostAgent, keep_switch
 from alcor.agent.plug import Plug, Plugged
 from alcor.agent.rows import HostRows
 from alcor.agent.session import HostIdentity, Session
-from alcor.agent.switch import Switch
+from alcor.agent.switch import Bounds
 from alcor.base.net import Ip, Mac, ip_int, mac_of
 from alcor.base.telemetry import Meters
 from alcor.dataplane.rows import HostFacts, Interface
@@ -198,8 +198,7 @@ class OvsHost:
     agent: HostAgent
     feed: Feed
     plug: Plug
-    switch: Switch
-    task: asyncio.Task[None]
+    tasks: tuple[asyncio.Task[None], ...]
 
 
 class OvsFabric(Fabric):
@@ -207,6 +206,7 @@ class OvsFabric(Fabric):
 
     def __init__(self, underlay: Underlay, stack: AsyncExitStack) -> None:
         super().__init__()
+        self.is_talkative = False  # machines get addresses, and their kernels speak for them
         self.underlay = underlay
         self.hosts: dict[str, OvsHost] = {}
         self.vms: dict[tuple[str, Mac, str], Vm] = {}  # by iface-id, MAC and host
@@ -217,7 +217,7 @@ class OvsFabric(Fabric):
         for host in await self.underlay.add_hosts("one", "two"):
             self.wanted.tunnel_ips[host.name] = host.tunnel_ip
             self.hosts[host.name] = await self.start_agent(host)
-        await self._warm()
+        await self.warm()
 
     async def reset(self) -> None:
         self.wanted = Wanted(self.wanted.tunnel_ips)
@@ -228,17 +228,19 @@ class OvsFabric(Fabric):
         agent, feed = new_agent(host.name, host.tunnel_ip)
         plug = Plug(f"unix:{host.ovsdb_socket}", "br-int", host.tunnel_ip, agent.plugged)
         await plug.start()
-        switch = await Switch.connect(str(host.bridge_mgmt))
-        agent.switch_connected(switch)
-        task = asyncio.create_task(agent.run())
+        tasks = (
+            asyncio.create_task(agent.run()),
+            asyncio.create_task(keep_switch(agent, str(host.bridge_mgmt), Bounds(), Meters())),
+        )
         self.agents[host.name] = agent
-        return OvsHost(host, agent, feed, plug, switch, task)
+        await until(lambda: agent.reconciler.is_attached)
+        return OvsHost(host, agent, feed, plug, tasks)
 
     async def stop_agent(self, name: str) -> None:
         running = self.hosts[name]
-        running.task.cancel()
-        await asyncio.gather(running.task, return_exceptions=True)
-        await running.switch.close()
+        for task in running.tasks:
+            task.cancel()
+        await asyncio.gather(*running.tasks, return_exceptions=True)
         await running.plug.stop()
 
     async def restart_agent(self, name: str) -> None:
@@ -288,12 +290,20 @@ class OvsFabric(Fabric):
 
     async def _new_vm(self, nic: Nic) -> Vm:
         host = self.hosts[nic.host].host
-        vm = await host.add_vm(VmSpec(name=f"vm{len(self.vms)}", port_id=nic.id, mac=nic.mac), plug=False)
-        vm.namespace.set_sysctl("net/ipv6/conf/all/disable_ipv6", 1)
+        lengths = {address: 64 if ":" in address else 24 for address in nic.addresses if self.is_talkative}
+        addresses = tuple(f"{address}/{length}" for address, length in lengths.items())
+        spec = VmSpec(name=f"vm{len(self.vms)}", port_id=nic.id, mac=nic.mac, addresses=addresses)
+        vm = await host.add_vm(spec, plug=False)
+        if not self.is_talkative:
+            vm.namespace.set_sysctl("net/ipv6/conf/all/disable_ipv6", 1)
         await vm.plug()
         return vm
 
-    async def _warm(self) -> None:
+    def vm(self, name: str) -> Vm:
+        """The machine of a port."""
+        return self.vms[_machine(self.wanted.nics[name])]
+
+    async def warm(self) -> None:
         """Tunnel neighbours are the business of agents that run in their host's own network."""
         hosts = [running.host for running in self.hosts.values()]
         for host in hosts:
@@ -315,7 +325,7 @@ def _machine(nic: Nic) -> tuple[str, Mac, str]:
 async def until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Returns when `holds` does; raises TimeoutError if it never does."""
     async with asyncio.timeout(timeout_s):
-        while not holds():  # noqa: ASYNC110  # what is waited for has no event
+        while not holds():  # what is waited for has no event
             await asyncio.sleep(0.002)
 
 

@@ -182,18 +182,22 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     """The agent of this machine, until cancelled. Raises ValueError if the tunnel address is none."""
     host = settings.host or socket.gethostname()
     rows = HostRows([kind for feature in features for kind in feature.rows])
-    session = Session(HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge), rows)
+    identity = HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge)
+    session = Session(identity, rows, meters)
     agent = HostAgent(features, session, HostFacts(host, settings.tunnel_ip, 0), meters)
     neighbours = TunnelNeighbours(settings.tunnel_ip)
     agent.on_peers = neighbours.meet
     plug = Plug(settings.ovsdb, settings.bridge, settings.tunnel_ip, agent.plugged)
+    where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
     log("agent started", host=host, bridge=settings.bridge, tunnel_ip=settings.tunnel_ip)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(), name="agent")
             tasks.create_task(plug.start(), name="plug")
-            tasks.create_task(_keep_switch(agent, settings, meters), name="switch")
+            tasks.create_task(
+                keep_switch(agent, where, Bounds(bundle_max=settings.bundle_max), meters), name="switch"
+            )
             tasks.create_task(
                 run_session(session, dialler(settings), agent.rows_changed, backoff), name="session"
             )
@@ -204,10 +208,8 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
         await plug.stop()
 
 
-async def _keep_switch(agent: HostAgent, settings: Settings, meters: Meters) -> None:
-    """Keeps a connection to the switch."""
-    where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
-    bounds = Bounds(bundle_max=settings.bundle_max)
+async def keep_switch(agent: HostAgent, where: str, bounds: Bounds, meters: Meters) -> None:
+    """Keeps the agent connected to the switch whose socket is `where`, until cancelled."""
     is_told = False
     while True:
         try:
