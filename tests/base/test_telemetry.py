@@ -3,13 +3,26 @@
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
 from alcor.base import telemetry
+from alcor.base.address import Address
 from alcor.base.metrics import HOSTS_CONNECTED, METRICS, REQUEST_SECONDS, REQUESTS, CounterOf
-from alcor.base.telemetry import Meters, configure_log, log, log_debug, log_error, log_warning, request_id
+from alcor.base.telemetry import (
+    Meters,
+    configure_log,
+    log,
+    log_debug,
+    log_error,
+    log_warning,
+    metrics_served,
+    request_id,
+)
 
 
 class NoonClock:
@@ -129,3 +142,20 @@ def test_metric_names_are_unique_and_counters_say_total() -> None:
     names = [metric.name for metric in METRICS]
     assert len(set(names)) == len(names)
     assert all(metric.name.endswith("_total") is isinstance(metric, CounterOf) for metric in METRICS)
+
+
+def test_a_process_without_an_api_answers_metrics_where_it_is_told() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    meters = Meters()
+    meters.gauge(HOSTS_CONNECTED).set(3)
+    with metrics_served(meters, Address(f"127.0.0.1:{port}")):
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            assert b"alcor_hosts_connected 3.0" in answer.read()
+        with pytest.raises(OSError, match="in use"), metrics_served(meters, Address(f"127.0.0.1:{port}")):
+            pass
+    with pytest.raises(URLError):
+        urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
+    with metrics_served(meters, None):
+        pass

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NewType, get_args, get_type_hints
 
 import msgspec
 
-from alcor.base.address import Address, is_local, parse_address
+from alcor.base.address import Address, is_local, parse_address, socket_path
 from alcor.base.net import Mac, parse_mac
 
 Ranges = NewType("Ranges", tuple[tuple[int, int], ...])  # inclusive bounds; as text `1:4095,10000:20000`
@@ -136,7 +136,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bundle_max: Annotated[int, S("flows", "Flow changes in one atomic bundle.", low=1, high=10_000)] = 1_000
     audit_s: Annotated[float, S("s", "How often the switch is compared with what it should have.", low=0.1)] = 60.0
 
-    # Log lines
+    # Log lines and metrics
+    metrics_listen: Annotated[Address | None, S("host:port", "Where a process without REST API answers `/metrics`; empty: nowhere.")] = None
     log_level: Annotated[str, S("level", "The least that is logged.", choices=("debug", "info", "warning", "error"))] = "info"
     log_format: Annotated[str, S("form", "How a line is written.", choices=("text", "json"))] = "text"
     # fmt: on
@@ -305,6 +306,10 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _address_or_none(text: str) -> Address | None:
+    return parse_address(text) if text else None
+
+
 def _path_or_none(text: str) -> Path | None:
     return _path(text) if text else None
 
@@ -315,6 +320,7 @@ _FROM_TEXT: dict[Any, Callable[[str], Any]] = {
     Path: _path,
     Path | None: _path_or_none,
     Address: parse_address,
+    Address | None: _address_or_none,
     Mac: parse_mac,
 }
 
@@ -336,6 +342,10 @@ def _fit_together(settings: Settings) -> None:
         raise SettingError(
             f"With auth none the API would let anybody in at {settings.listen};"
             " listen on loopback, or set insecure_listen."
+        )
+    if settings.metrics_listen and socket_path(settings.metrics_listen):
+        raise SettingError(
+            f"Setting metrics_listen needs HOST:PORT: nobody scrapes {settings.metrics_listen}."
         )
     for role in ("push", "agent"):
         names = [f"{role}_tls_{part}" for part in ("cert", "key", "ca")]

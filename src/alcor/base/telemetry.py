@@ -9,7 +9,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,10 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    start_http_server,
 )
 
+from alcor.base.address import Address, host_and_port
 from alcor.base.clock import Clock, SystemClock
 from alcor.base.metrics import METRICS, CounterOf, GaugeOf, HistogramOf, Metric
 
@@ -171,6 +174,25 @@ class Meters:
             whole = self._by_name[metric.name]
             bound = self._bound[key] = whole.labels(*labels) if metric.labels else whole
         return bound
+
+
+@contextmanager
+def metrics_served(meters: Meters, address: Address | None) -> Iterator[None]:
+    """Answers `/metrics` at `address`, from a thread of its own, until left; nothing without an address.
+
+    Raises OSError where it cannot listen.
+    """
+    if address is None:
+        yield
+        return
+    host, port = host_and_port(address)
+    server, thread = start_http_server(port, host, registry=meters.registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _made(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:

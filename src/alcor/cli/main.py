@@ -18,6 +18,7 @@ from alcor.base.telemetry import configure_log
 Verb = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 
 _LOG = ("log_level", "log_format")
+_METRICS = ("metrics_listen",)  # of processes without REST API
 _STORE = (
     "state",
     "history_s",
@@ -90,10 +91,12 @@ async def _push(options: argparse.Namespace, settings: Settings) -> int:
 
 async def _agent(options: argparse.Namespace, settings: Settings) -> int:
     from alcor.agent import main as agent
-    from alcor.base.telemetry import Meters
+    from alcor.base.telemetry import Meters, metrics_served
     from alcor.features.host import HOST
 
-    await agent.run(settings, HOST, Meters())
+    meters = Meters(with_process=True)
+    with metrics_served(meters, settings.metrics_listen):
+        await agent.run(settings, HOST, meters)
     return 0
 
 
@@ -165,8 +168,18 @@ COMMANDS = (
         _all,
     ),
     Command("api", "the REST API alone, on a log that others share", (*_STORE, *_API, *_LOG), _api),
-    Command("push", "goal state to hosts alone, on a log that others share", (*_STORE, *_PUSH, *_LOG), _push),
-    Command("agent", "makes this host's Open vSwitch carry what was asked for", (*_AGENT, *_LOG), _agent),
+    Command(
+        "push",
+        "goal state to hosts alone, on a log that others share",
+        (*_STORE, *_PUSH, *_METRICS, *_LOG),
+        _push,
+    ),
+    Command(
+        "agent",
+        "makes this host's Open vSwitch carry what was asked for",
+        (*_AGENT, *_METRICS, *_LOG),
+        _agent,
+    ),
     Command("demo", "three hosts and their virtual machines on this machine", (), _demo, _demo_arguments),
     Command(
         "show",

@@ -14,7 +14,7 @@ from alcor.api.serve import Server
 from alcor.base.clock import SystemClock
 from alcor.base.config import Settings
 from alcor.base.errors import Unavailable
-from alcor.base.telemetry import Meters, log_error
+from alcor.base.telemetry import Meters, log_error, metrics_served
 from alcor.features.control import GOAL, REST, SCHEMA
 from alcor.push import server as push_server
 from alcor.resource.context import World
@@ -55,13 +55,15 @@ async def run(settings: Settings, *, api: bool, push: bool) -> int:
 @asynccontextmanager
 async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator[Running]:
     """The roles over the log of `settings.state`. Raises Unavailable, OSError or SettingError if they cannot start."""
-    meters, clock = Meters(), SystemClock()
+    meters, clock = Meters(with_process=True), SystemClock()
     async with AsyncExitStack() as stack:
+        if not api:
+            stack.enter_context(metrics_served(meters, settings.metrics_listen))
         outside = Outside(clock=clock, random=random.SystemRandom(), settings=settings, meters=meters)
         store = await Store.open(SCHEMA, SqliteLog(settings.state / LOG_FILE), outside)
         stack.push_async_callback(store.close)
 
-        handle = await push_server.serve(store, GOAL, settings) if push else None
+        handle = await push_server.serve(store, GOAL, settings, meters) if push else None
         if handle:
             stack.push_async_callback(handle.close)
 
