@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A log in memory: a `Disk` of turns as bytes, which any number of `MemoryLog`s share as processes share a file."""
+
+import asyncio
+import copy
+from collections.abc import Callable, Sequence
+
+from alcor.store.declare import Position
+from alcor.store.log.contract import HeadMoved, LogFault, OutcomeUnknown, PenHeld, Reset, Turn
+from alcor.store.tables import START, Row
+
+LOAD_ROWS = 1_000
+
+
+class Disk:
+    """What is remembered when all processes have gone. `fault` makes every access fail until it is taken back."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.horizon = START  # turns up to it are forgotten
+        self.holder: object | None = None  # of the pen
+        self.fault = ""
+        self.loses_next_answer = False  # the next commit happens, and nobody hears of it
+        self.pen_dropped = asyncio.Event()
+
+    @property
+    def head(self) -> Position:
+        """Of the last turn."""
+        return self.turns[-1].position if self.turns else self.horizon
+
+    def copied(self) -> "Disk":
+        """A backup: the same history, and nothing in common from here on."""
+        backup = Disk()
+        backup.turns, backup.objects = list(self.turns), dict(self.objects)
+        backup.horizon = self.horizon
+        return backup
+
+    def restore(self, backup: "Disk") -> None:
+        """Puts a backup in place under whoever is running."""
+        self.turns, self.objects = list(backup.turns), copy.copy(backup.objects)
+        self.horizon = backup.horizon
+
+
+class MemoryLog:
+    """Fulfils `store.log.contract.Log` on a disk in memory."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    async def open(self) -> None:
+        """Raises LogFault while the disk has a fault."""
+        self._check()
+
+    async def close(self) -> None:
+        """Lets go of the pen."""
+        await self.drop_pen()
+
+    async def load(self, take: Callable[[Sequence[Row]], None]) -> Position:
+        """Gives all current objects to `take`, in order and in slices, as they were in one moment."""
+        self._check()
+        position, objects = self._disk.head, sorted(self._disk.objects.items())
+        for start in range(0, len(objects), LOAD_ROWS):
+            take([Row(*key, body) for key, body in objects[start : start + LOAD_ROWS]])
+            await asyncio.sleep(0)
+        return position
+
+    async def head(self) -> Position:
+        """The position of the last turn."""
+        self._check()
+        return self._disk.head
+
+    async def follow(self, after: Position, limit: int) -> Sequence[Turn] | Reset:
+        """The next whole turns after a position, or Reset."""
+        self._check()
+        disk = self._disk
+        known = {turn.position.revision: index for index, turn in enumerate(disk.turns)}
+        if after == disk.horizon:
+            start = 0
+        elif after.revision in known and disk.turns[known[after.revision]].position == after:
+            start = known[after.revision] + 1
+        else:
+            return Reset(disk.head)
+        turns: list[Turn] = []
+        for turn in disk.turns[start:]:
+            turns.append(turn)
+            if sum(len(one.records) for one in turns) >= limit:
+                break
+        return turns
+
+    async def take_pen(self, wait_s: float) -> Position:
+        """Waits for the pen. Raises PenHeld after `wait_s`."""
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while self._disk.holder not in (None, self):
+            left_s = deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise PenHeld("Another process holds the pen of the log in memory.")
+            self._disk.pen_dropped.clear()
+            try:
+                await asyncio.wait_for(self._disk.pen_dropped.wait(), left_s)
+            except TimeoutError:
+                continue
+        self._check()
+        self._disk.holder = self
+        return self._disk.head
+
+    async def append(self, expected: Position, turn: Turn) -> None:
+        """Commits a turn on top of `expected`, and drops the pen."""
+        disk = self._disk
+        try:
+            self._check()
+            if disk.head != expected:
+                raise HeadMoved(f"The log is at {disk.head}, not at {expected}")
+            disk.turns.append(turn)
+            for record in turn.records:
+                if record.new is None:
+                    disk.objects.pop((record.table, record.id), None)
+                else:
+                    disk.objects[record.table, record.id] = record.new
+            if disk.loses_next_answer:
+                disk.loses_next_answer = False
+                raise OutcomeUnknown("The answer of the log in memory was lost.")
+        finally:
+            await self.drop_pen()
+
+    async def drop_pen(self) -> None:
+        """Lets another process write."""
+        if self._disk.holder is self:
+            self._disk.holder = None
+            self._disk.pen_dropped.set()
+
+    async def find_turn(self, turn_id: str, after: Position) -> Position | None:
+        """Where a turn is in the log after `after`, or None."""
+        self._check()
+        for turn in self._disk.turns:
+            if turn.position.turn == turn_id and turn.position.revision > after.revision:
+                return turn.position
+        return None
+
+    async def trim(self, before_s: float, limit: int) -> int:
+        """Forgets old turns, never the last."""
+        self._check()
+        disk, forgotten = self._disk, 0
+        while len(disk.turns) > 1 and disk.turns[0].time_s < before_s:
+            size = len(disk.turns[0].records)
+            if forgotten + size > limit:
+                break
+            disk.horizon = disk.turns.pop(0).position
+            forgotten += size
+        return forgotten
+
+    def _check(self) -> None:
+        if self._disk.fault:
+            raise LogFault(self._disk.fault)
