@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,10 +22,11 @@ from alcor.dataplane.rows import Interface
 
 TUNNEL_PORT = "alcor-vxlan"  # made where the bridge has no VXLAN port of the right kind
 TRANSACTION_S_MAX = 10
+KERNEL_MODULE = Path("/sys/module/openvswitch")  # what OVSDB lists as datapath types is there without it, too
 RETRY_S = 1.0  # between attempts to reach an ovsdb-server that is not there
 
 _COLUMNS = {
-    "Open_vSwitch": ["bridges", "datapath_types", "next_cfg", "cur_cfg"],
+    "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
     "Bridge": ["name", "ports", "fail_mode", "protocols", "datapath_type"],
     "Port": ["name", "interfaces"],
     "Interface": ["name", "type", "ofport", "external_ids", "options"],
@@ -95,9 +97,11 @@ class Plug:
     def _ensure_bridge(self, ovsdb: Any) -> None:
         bridge = _row_named(ovsdb, "Bridge", self._bridge)
         if bridge is None:
-            types = next(iter(ovsdb.tables["Open_vSwitch"].rows.values())).datapath_types
-            # Only where the kernel module is loaded is there a datapath type `system`.
-            kind = "system" if "system" in types else "netdev"
+            others = ovsdb.tables["Bridge"].rows.values()
+            has_kernel = KERNEL_MODULE.exists() and not any(
+                other.datapath_type == "netdev" for other in others
+            )
+            kind = "system" if has_kernel else "netdev"
             ovsdb.add_br(self._bridge, datapath_type=kind).execute(check_error=True)
             log("bridge made", bridge=self._bridge, datapath=kind)
             bridge = _row_named(ovsdb, "Bridge", self._bridge)
