@@ -48,7 +48,7 @@ def rest_of(connection: socket.socket) -> bytes:
 
 async def until(happened: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not happened():  # noqa: ASYNC110  # nothing tells us
+        while not happened():  # nothing tells us
             await asyncio.sleep(0.01)
 
 
@@ -85,15 +85,13 @@ def test_chunked_body_over_the_limit_is_refused_while_it_comes(server: Served):
     assert is_well(server)
 
 
-def test_body_that_does_not_come_is_refused_in_time(server: Served):
+def test_body_that_does_not_come_closes_the_connection(server: Served):
     with connected(server) as connection:
         connection.sendall(
             b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b'Content-Length: 100\r\n\r\n{"network"'
         )
-        answer = rest_of(connection)
-    assert answer.startswith(b"HTTP/1.1 400")
-    assert b"did not arrive within 0.5 seconds" in answer
+        assert rest_of(connection) == b""
     assert is_well(server)
 
 

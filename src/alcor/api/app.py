@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Callable
 from contextlib import aclosing
 from time import perf_counter
 
@@ -31,9 +32,9 @@ from alcor.base.errors import MethodNotAllowed, NotFound, Refusal, TooLarge, Una
 from alcor.base.telemetry import log_debug, log_error, request_id
 from alcor.resource.context import Asked
 
+_Figures = tuple[Callable[[], None], Callable[[float], None]]  # counts a request, observes its seconds
 _REQUEST_ID = re.compile(rb"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"})
-_BODY_UNREAD = frozenset({"HTTPRequestTimeout", BODIES_EXCEEDED})
 GONE = 499  # in metrics only: the client left before it was answered
 
 
@@ -43,6 +44,7 @@ class App:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._places = made(parts.engine)
+        self._figures: dict[tuple[str, str, int], _Figures] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection scope."""
@@ -85,7 +87,7 @@ class App:
             self.parts.meters.counter(metrics.REFUSALS, refusal.type).inc()
             log_debug("request refused", method=request.method, path=request.path, type=refusal.type)
             reply = refused(refusal)
-            reply.closes = isinstance(refusal, TooLarge) or refusal.type in _BODY_UNREAD
+            reply.closes = isinstance(refusal, TooLarge) or refusal.type == BODIES_EXCEEDED
             if isinstance(refusal, MethodNotAllowed) and place is not None:
                 reply.headers.append((b"allow", place.allow))
             if isinstance(refusal, Unauthorized):
@@ -153,10 +155,23 @@ class App:
         return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
     def _count(self, request: Request, label: str, status: int, seconds: float) -> None:
-        method = request.method if request.method in _METHODS else "other"
+        figures = self._figures.get((request.method, label, status))
+        if figures is None:
+            figures = self._made_figures(request.method, label, status)
+        count, observe = figures
+        count()
+        observe(seconds)
+
+    def _made_figures(self, method: str, label: str, status: int) -> _Figures:
         meters = self.parts.meters
-        meters.counter(metrics.REQUESTS, method, label, str(status)).inc()
-        meters.histogram(metrics.REQUEST_SECONDS, method).observe(seconds)
+        shown = method if method in _METHODS else "other"
+        figures = (
+            meters.counter(metrics.REQUESTS, shown, label, str(status)).inc,
+            meters.histogram(metrics.REQUEST_SECONDS, shown).observe,
+        )
+        if method in _METHODS:
+            self._figures[method, label, status] = figures
+        return figures
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

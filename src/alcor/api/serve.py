@@ -82,7 +82,7 @@ class Server:
         return _Connection(self._config, self._state, self._settings.connections_max)
 
     async def _sweep(self) -> None:
-        """Drops connections whose request head does not come, or whose client takes nothing of its answer."""
+        """Drops connections whose request does not come whole, or whose client takes nothing of its answer."""
         wait_s = self._settings.client_wait_s
         while True:
             await asyncio.sleep(min(_SWEEP_S, wait_s / 4))
@@ -110,7 +110,7 @@ class _Connection(HttpToolsProtocol):
 
     def __init__(self, config: uvicorn.Config, state: ServerState, connections_max: int) -> None:
         super().__init__(config, state, {})
-        self._head_since: float | None = None  # monotonic: since when the head of a request is awaited
+        self._request_since: float | None = None  # monotonic: since when a whole request is awaited
         self._unsent_since = 0.0  # monotonic: since when the client has taken nothing of what is to be sent
         self._unsent = 0  # bytes to be sent, at the last look
         self._head_bytes = 0
@@ -124,7 +124,7 @@ class _Connection(HttpToolsProtocol):
                 b"503 Service Unavailable", "ServiceUnavailable", "Too many connections: try again later."
             )
             return
-        self._head_since = monotonic()
+        self._request_since = monotonic()
 
     def waited_s(self, now: float) -> float:
         """How long the client has kept us waiting, as seen from one look to the next."""
@@ -132,12 +132,12 @@ class _Connection(HttpToolsProtocol):
         if not unsent or unsent < self._unsent:
             self._unsent_since = now
         self._unsent = unsent
-        head_s = 0.0 if self._head_since is None else now - self._head_since
-        return max(head_s, now - self._unsent_since)
+        request_s = 0.0 if self._request_since is None else now - self._request_since
+        return max(request_s, now - self._unsent_since)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_since = monotonic()
+        self._request_since = monotonic()
         self._head_bytes = 0
         scope = cast("dict[str, object]", self.scope)
         scope["alcor.is_gone"] = self.transport.is_closing
@@ -151,7 +151,6 @@ class _Connection(HttpToolsProtocol):
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
-        self._head_since = None
         if not self.transport.is_closing():
             super().on_headers_complete()
 
@@ -160,6 +159,7 @@ class _Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._request_since = None
         if self.cycle is not None:
             super().on_message_complete()
 

@@ -6,7 +6,6 @@ Past this module JSON is plain Python values; what Neutron's clients read of an 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,49 +99,38 @@ class Request:
     async def body(self, settings: Settings) -> bytes:
         """The body, held until the request is answered.
 
-        Raises TooLarge before more than the limit is read, Invalid for a body that does not come, Unavailable where all
-        bodies together are too many.
+        Raises TooLarge before more than the limit is read, Unavailable where all bodies together are too many, and
+        ClientGoneError. How long a body may take is the server's to limit.
         """
         most = settings.body_bytes_max
         length = self.headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
             raise _too_large(most)
-        message = await self._next(settings)
+        message = await self._next()
         if not message.get("more_body", False):
             body: bytes = message.get("body", b"")
             if len(body) > most:
                 raise _too_large(most)
             self._hold(len(body))
             return body
-        return await self._rest(message, settings)
-
-    async def _rest(self, message: Message, settings: Settings) -> bytes:
         parts = [message.get("body", b"")]
         size = len(parts[0])
         self._hold(size)
-        try:
-            async with asyncio.timeout(settings.client_wait_s):
-                while message.get("more_body", False):
-                    message = await self._next(settings)
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    self._hold(len(parts[-1]))
-                    if size > settings.body_bytes_max:
-                        raise _too_large(settings.body_bytes_max)
-        except TimeoutError:
-            raise _slow(settings) from None
+        while message.get("more_body", False):
+            message = await self._next()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            self._hold(len(parts[-1]))
+            if size > most:
+                raise _too_large(most)
         return b"".join(parts)
 
     def _hold(self, size: int) -> None:
         self.bodies.hold(size)
         self.held_bytes += size
 
-    async def _next(self, settings: Settings) -> Message:
-        try:
-            async with asyncio.timeout(settings.client_wait_s):
-                message = await self.receive()
-        except TimeoutError:
-            raise _slow(settings) from None
+    async def _next(self) -> Message:
+        message = await self.receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message
@@ -180,10 +168,3 @@ def error_body(type: str, message: str, detail: str = "") -> bytes:
 
 def _too_large(most: int) -> TooLarge:
     return TooLarge(f"The request body is longer than {most} bytes.")
-
-
-def _slow(settings: Settings) -> Invalid:
-    return Invalid(
-        f"The request body did not arrive within {settings.client_wait_s:g} seconds.",
-        type="HTTPRequestTimeout",
-    )

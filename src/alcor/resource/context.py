@@ -11,6 +11,8 @@ import msgspec
 from alcor.base.clock import Clock, SystemClock, utc_text
 from alcor.base.config import Settings
 
+_PAGE = 4_096  # random bytes fetched at once
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, as authentication found out. Roles as Keystone has them: admin implies member implies reader."""
@@ -38,13 +40,30 @@ def identity(project_id: str, user_id: str, roles: Iterable[str]) -> Identity:
     )
 
 
+class Entropy:
+    """The system's random bytes, fetched a page at a time."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._used = 0
+
+    def take(self, count: int) -> bytes:
+        """So many random bytes, none of them given before."""
+        start = self._used
+        self._used += count
+        if self._used > len(self._bytes):
+            self._bytes = os.urandom(max(_PAGE, count))
+            start, self._used = 0, count
+        return self._bytes[start : start + count]
+
+
 @dataclass
 class World:
     """What the engine is given of settings, time and randomness."""
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
-    entropy: Callable[[int], bytes] = os.urandom
+    entropy: Callable[[int], bytes] = field(default_factory=lambda: Entropy().take)
     _second: int = -1  # of which `_text` is the text
     _text: str = ""
 
