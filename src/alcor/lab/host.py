@@ -159,6 +159,8 @@ class Host:
         self.namespace.set_sysctl(
             "net/ipv6/conf/default/disable_ipv6", 1
         )  # The switch's links say nothing themselves.
+        # Only br-phy may answer for its address; an answer from phy0 would send tunnels to where no switch listens.
+        self.namespace.set_sysctl("net/ipv4/conf/all/arp_ignore", 1)
         mtu, wire = self.wire.mtu, self.wire.namespace
         await wire.ip(
             f"link add {self.name} mtu {mtu} type veth peer name phy0 mtu {mtu} netns {self.namespace.name}",
