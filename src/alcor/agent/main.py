@@ -25,6 +25,7 @@ from alcor.agent.session import run as run_session
 from alcor.agent.switch import Bounds, Switch, SwitchGone
 from alcor.base.config import Settings
 from alcor.base.metrics import FLOWS_DERIVED, SWITCH_CONNECTS
+from alcor.base.net import Ip
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.pipeline import tunnel_peers
 from alcor.dataplane.rows import HostFacts, HostFeature, Interface
@@ -56,7 +57,8 @@ class HostAgent:
         self.rows = session.rows
         self.deriver = Deriver(features, self.rows.scopes, facts)
         self.reconciler = Reconciler(self.deriver.wanted, meters)
-        self.on_peers: Callable[[Iterable[int]], None] = lambda peers: None
+        self.on_peers: Callable[[Iterable[int]], None] = lambda peers: None  # tunnels lead to these
+        self.on_attached: Callable[[], None] = lambda: None  # the switch may have restarted
         self._facts = facts
         self._scope = f"host:{facts.host}"
         self._realised = Realised(features, self.rows.scopes, self.deriver.interface)
@@ -154,6 +156,7 @@ class HostAgent:
         if inbox.switch is not None:
             ofports = [interface.ofport for interface in self.deriver.interfaces()]
             await self.reconciler.attach(inbox.switch, ofports)
+            self.on_attached()
         elif self.reconciler.is_attached:
             await self.reconciler.forget_connections(current)
             await self.reconciler.apply(change)
@@ -185,8 +188,8 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     identity = HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge)
     session = Session(identity, rows, meters)
     agent = HostAgent(features, session, HostFacts(host, settings.tunnel_ip, 0), meters)
-    neighbours = TunnelNeighbours(settings.tunnel_ip)
-    agent.on_peers = neighbours.meet
+    neighbours = TunnelNeighbours(Ip(settings.tunnel_ip))
+    agent.on_peers, agent.on_attached = neighbours.meet, neighbours.ask_all
     plug = Plug(settings.ovsdb, settings.bridge, settings.tunnel_ip, agent.plugged)
     where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
