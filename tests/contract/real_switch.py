@@ -31,6 +31,7 @@ _MARKER_TYPE, _MARKER_PRIORITY = 0x88B5, 0xFFFF
 _MARKER = bytes(12) + _MARKER_TYPE.to_bytes(2, "big") + b"marker".ljust(46, b"\0")
 _MARKER_DST = 0x0A63FFFF
 _VTEP, _GATEWAY = "aa:55:aa:55:00:01", "aa:55:aa:55:00:02"
+_GATEWAY_IP = "10.99.255.255"
 _GENEVE = 6081
 _WAIT_S = 10.0
 
@@ -47,6 +48,7 @@ class RealSwitch:
         self._xid = 1
         self._children: list[subprocess.Popen[bytes]] = []
         self._frames: dict[int, _Stream] = {}
+        self._sockets: list[socket.socket | _Control] = []
 
     def start(self) -> None:
         """Start the daemons and make the bridge."""
@@ -59,11 +61,17 @@ class RealSwitch:
         self._spawn("ovs-vswitchd", f"unix:{self._at('db.sock')}", "--enable-dummy", "--disable-system", "--disable-system-route")
         _until_exists(self._at("ovs-vswitchd.ctl"))
         self._control = _Control(self._at("ovs-vswitchd.ctl"))
+        self._sockets.append(self._control)
         self._make_bridges()
         self._talk_openflow()
+        self._greet_gateway()
 
     def stop(self) -> None:
         """End the daemons."""
+        for stream in self._frames.values():
+            stream.close()
+        for each in self._sockets:
+            each.close()
         for child in reversed(self._children):
             child.terminate()
         for child in self._children:
@@ -114,6 +122,7 @@ class RealSwitch:
     def warp(self, seconds: float) -> None:
         """Let time pass in the switch."""
         self.appctl("time/warp", str(int(seconds * 1000)))
+        self._greet_gateway()
 
     def appctl(self, command: str, *arguments: str) -> str:
         """One command to ovs-vswitchd, as ovs-appctl would say it."""
@@ -151,20 +160,23 @@ class RealSwitch:
             *(f"ofport_request={TUNNEL_PORT}", "options:remote_ip=flow", "options:key=flow"),
         )
         self.appctl("netdev-dummy/ip4addr", "under", "10.99.0.1/16")
-        self.appctl("ovs/route/add", "10.99.0.0/16", "under")
-        self.appctl("ovs/route/add", "0.0.0.0/0", "under", "10.99.255.255")
+        self.appctl("ovs/route/add", "0.0.0.0/0", "under", _GATEWAY_IP)
         self.appctl("tnl/neigh/aging", "3600")
         self.appctl("time/stop")
+        # Flows that go round in circles by way of ct make OVS trace for ever, for the sake of this log line.
+        self.appctl("vlog/set", "ofproto_dpif_upcall:off")
+        # A cached flow would give a tunnel option that is first looked at after ct the value of an earlier packet.
+        self.appctl("upcall/disable-megaflows")
+        for version in ("v4", "v6"):
+            self.appctl("dpctl/ipf-set-disabled", version)
 
-    def greet_neighbours(self, addresses: Iterable[str]) -> None:
-        """Let the switch know where tunnels to these addresses go, so that no packet waits for ARP."""
-        for address in addresses:
-            self.appctl("tnl/neigh/set", "under", address, _GATEWAY)
+    def _greet_gateway(self) -> None:
+        """Let the switch know where tunnels go, so that no packet waits for ARP; it forgets with time."""
+        self.appctl("tnl/neigh/set", "under", _GATEWAY_IP, _GATEWAY)
 
     def _talk_openflow(self) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(_WAIT_S)
-        self._socket.connect(self._at("br0.mgmt"))
+        self._socket = _connected(self._at("br0.mgmt"))
+        self._sockets.append(self._socket)
         self._socket.sendall(
             messages.hello(1) + messages.set_config(2) + messages.set_packet_in_format(3)
             + messages.map_tunnel_option(4, 0xFFFF, 0)
@@ -211,9 +223,10 @@ class _Stream:
 
     def __init__(self, path: str) -> None:
         _until_exists(path)
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(_WAIT_S)
-        self._socket.connect(path)
+        self._socket = _connected(path)
+
+    def close(self) -> None:
+        self._socket.close()
 
     def send(self, frame: bytes) -> None:
         self._socket.sendall(len(frame).to_bytes(2, "big") + frame)
@@ -231,9 +244,10 @@ class _Control:
     """ovs-vswitchd's control socket, kept open."""
 
     def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(_WAIT_S)
-        self._socket.connect(path)
+        self._socket = _connected(path)
+
+    def close(self) -> None:
+        self._socket.close()
 
     def say(self, command: str, *arguments: str) -> str:
         request = {"id": 0, "method": command, "params": list(arguments)}
@@ -247,6 +261,13 @@ class _Control:
                 continue
             assert answer["error"] is None, answer
             return str(answer["result"])
+
+
+def _connected(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.settimeout(_WAIT_S)
+    made.connect(path)
+    return made
 
 
 def key_of(flow: Flow) -> FlowKey:

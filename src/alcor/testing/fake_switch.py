@@ -28,6 +28,10 @@ class FakeSwitch:
     def __init__(self, clock: Clock) -> None:
         self.conntrack = Conntrack(clock)
         self.packet_ins: list[PacketIn] = []
+        self.abandoned = 0  # packets dropped because flows sent them round in circles
+        self.out_of_bounds = (
+            0  # nd_options_type set where no option is: OVS writes behind the packet, and may crash
+        )
         self.on_packet_in: Callable[[PacketIn], None] | None = None
         self._ports: dict[int, Port] = {}
         self._tables: dict[int, Classifier] = {}
@@ -89,6 +93,8 @@ class FakeSwitch:
         passage = Passage(board, tunnel.dst, recirculations)
         frame = packet if isinstance(packet, bytes) else packet.build()
         passage.start(0, state[:HEADERS_FROM], InFlight(bytearray(frame)))
+        self.abandoned += passage.abandoned
+        self.out_of_bounds += passage.out_of_bounds
         for packet_in in passage.packet_ins:
             self.packet_ins.append(packet_in)
             if self.on_packet_in is not None:

@@ -26,6 +26,7 @@ from alcor.testing.ovs.state import (
     ETH_TYPE,
     NEEDS,
     PARTS,
+    WIDTHS,
     Need,
     Pattern,
     State,
@@ -36,6 +37,7 @@ from alcor.testing.ovs.state import (
 
 TABLE_MAX, PORT_MAX = 253, 0xFEFF  # table 254 is OVS's own; ports above are reserved
 _SPECIAL_PORTS = (0xFFFE,)  # LOCAL
+_CT_ADDRESS_TYPE = {"ct_nw_src": 0x0800, "ct_nw_dst": 0x0800, "ct_ipv6_src": 0x86DD, "ct_ipv6_dst": 0x86DD}
 _CT_STATE_BITS = 0xFF
 _READ_ONLY = frozenset(("eth_type", "ip_proto", "ip_frag", "conj_id")) | {
     name for name in FIELDS if name.startswith("ct_") and name != "ct_mark"
@@ -61,6 +63,7 @@ def check_flow(flow: Flow, pattern: Pattern) -> None:
 
 def _check_match(match: Match, pattern: Pattern) -> None:
     seen: dict[int, str] = {}
+    kind = dict(zip((slot for slot, _ in pattern.slots), pattern.values, strict=True)).get(ETH_TYPE)
     for term in match:
         field = FIELDS.get(term.field)
         if field is None:
@@ -76,8 +79,10 @@ def _check_match(match: Match, pattern: Pattern) -> None:
             raise FlowRefused(f"OFPBMC_BAD_VALUE: {term.field}={term.value:#x}")
         if not implies(NEEDS.get(term.field, Need.NOTHING), pattern):
             raise FlowRefused(f"OFPBMC_BAD_PREREQ: {term.field}")
+        if _CT_ADDRESS_TYPE.get(term.field, kind) != kind:
+            raise FlowRefused(f"OFPBAC_MATCH_INCONSISTENT: {term.field} for eth_type {kind}")
         for part in PARTS[term.field]:
-            if term.mask >> part.offset & (1 << part.bits) - 1 and part.slot in seen:
+            if part.slot in seen:
                 raise FlowRefused(f"OFPBMC_DUP_FIELD: {term.field} overlaps {seen[part.slot]}")
             seen[part.slot] = term.field
 
@@ -148,7 +153,7 @@ def _check_move(action: Move, pattern: Pattern) -> None:
     if action.dst in _READ_ONLY or action.dst == "ct_mark":
         raise FlowRefused(f"OFPBAC_BAD_SET_ARGUMENT: move to {action.dst}")
     for field, offset in ((action.src, action.src_offset), (action.dst, action.dst_offset)):
-        if offset < 0 or action.bits <= 0 or offset + action.bits > FIELDS[field].bits:
+        if offset < 0 or action.bits <= 0 or offset + action.bits > WIDTHS[field]:
             raise FlowRefused(f"OFPBAC_BAD_ARGUMENT: {field}[{offset}..{offset + action.bits - 1}]")
 
 

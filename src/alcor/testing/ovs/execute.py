@@ -21,12 +21,16 @@ from alcor.testing.ovs.state import (
     CT_TP_DST,
     CT_TP_SRC,
     CT_ZONE,
-    ETH_DST,
-    ETH_SRC,
     ETH_TYPE,
     HEADERS_FROM,
-    VLAN_TCI,
-    VLAN_TPID,
+    IPV6_DST,
+    IPV6_SRC,
+    ND_OPTION,
+    ND_TARGET,
+    NW_DST,
+    NW_SRC,
+    TP_DST,
+    TP_SRC,
     Need,
     State,
     holds,
@@ -49,7 +53,9 @@ from alcor.testing.ovs.translate import (
 from alcor.testing.packet import Packet
 
 RECIRCULATIONS_MAX = 6
-_LINK_SLOTS = frozenset((ETH_SRC, ETH_DST, VLAN_TCI, VLAN_TPID))
+_ND_BYTES = 24  # of a neighbour solicitation or advertisement without options
+# A change of these makes OVS look the connection up anew; any other leaves it with the packet.
+_CONNECTION_SLOTS = frozenset((NW_SRC, NW_DST, IPV6_SRC, IPV6_DST, TP_SRC, TP_DST, ND_TARGET))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class PacketIn:
 
     @property
     def packet(self) -> Packet:
-        """The frame, parsed; it may be cut at the action's max_len."""
+        """The frame, parsed."""
         return Packet.parse(self.frame)
 
 
@@ -110,6 +116,8 @@ class Passage:
     def __init__(self, board: Switchboard, arrived_dst: int, recirculations: int) -> None:
         self.emissions: list[Emission] = []
         self.packet_ins: list[PacketIn] = []
+        self.abandoned = 0  # translations that went through too many tables
+        self.out_of_bounds = 0  # writes of nd_options_type into packets without an option
         self._board = board
         self._arrived_dst = arrived_dst
         self._recirculations = recirculations
@@ -121,13 +129,15 @@ class Passage:
         packet.layout = extract(packet.frame, state)
         _show_connection(packet.tracked, state)
         translation = Translation(self._board.tables, self._board.ports, self._arrived_dst)
-        self._run(translation.run(table, state), packet)
+        steps = translation.run(table, state)
+        self.abandoned += translation.is_abandoned
+        self._run(steps, packet)
 
     def _run(self, steps: list[Step], packet: InFlight) -> None:
         for step in steps:
             match step:
                 case Rewrite(changes):
-                    _rewrite(packet, changes)
+                    self._rewrite(packet, changes)
                 case Send(port, tunnel):
                     self.emissions.append(Emission(port, bytes(packet.frame), tunnel))
                 case Track(request):
@@ -144,16 +154,17 @@ class Passage:
                 case Fork(inner):
                     self._run(inner, packet.copy())
 
+    def _rewrite(self, packet: InFlight, changes: Changes) -> None:
+        slots = {slot for slot, _ in changes}
+        if ND_OPTION in slots and packet.layout.end - packet.layout.l4 <= _ND_BYTES:
+            self.out_of_bounds += 1
+        rewrite(packet.frame, packet.layout, changes)
+        if not slots.isdisjoint(_CONNECTION_SLOTS):
+            packet.tracked = replace(packet.tracked, connection=None)
+
     def _punt(self, step: Punt, packet: InFlight) -> None:
-        frame = bytes(packet.frame[: step.action.max_len])
-        fields = fields_of(step.metadata)
+        frame, fields = bytes(packet.frame), fields_of(step.metadata)  # whole: OVS heeds no max_len
         self.packet_ins.append(PacketIn(frame, step.table, step.cookie, step.action.userdata, fields))
-
-
-def _rewrite(packet: InFlight, changes: Changes) -> None:
-    rewrite(packet.frame, packet.layout, changes)
-    if any(slot not in _LINK_SLOTS for slot, _ in changes):
-        packet.tracked = replace(packet.tracked, connection=None)  # OVS looks its connection up again
 
 
 def _show_connection(tracked: Tracked, state: State) -> None:

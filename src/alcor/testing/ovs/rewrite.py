@@ -11,9 +11,11 @@ from alcor.testing.ovs.extract import FRAGMENT, Layout
 from alcor.testing.ovs.state import (
     ARP_SHA,
     ARP_THA,
+    CT_FROM,
     ETH_DST,
     ETH_SRC,
     ETH_TYPE,
+    HEADERS_FROM,
     IPV6_DST,
     IPV6_SRC,
     ND_OPTION,
@@ -33,7 +35,6 @@ from alcor.testing.ovs.state import (
 
 Changes = list[tuple[int, int]]  # (slot, value), in the order in which they are made
 
-_TPIDS = (bytearray(b"\x81\0"), bytearray(b"\x88\xa8"))
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _ND = (ND_RESERVED, ND_OPTION, ND_TARGET, ARP_SHA, ARP_THA)  # the option's type first, then its address
 _WITH_PORTS = {0x0800: (_TCP, _UDP, _ICMP), 0x86DD: (_TCP, _UDP, _ICMPV6)}
@@ -46,7 +47,7 @@ _BY_TYPE = {
 
 def pending(base: State, state: State) -> Changes:
     """The changes that lead from the packet as it is (`base`) to `state`; `base` takes them over."""
-    if base[ETH_SRC:] == state[ETH_SRC:]:
+    if base[HEADERS_FROM:CT_FROM] == state[HEADERS_FROM:CT_FROM]:
         return []
     slots = [ETH_SRC, ETH_DST]
     if state[NW_PROTO]:
@@ -58,23 +59,33 @@ def pending(base: State, state: State) -> Changes:
             slots += (TP_SRC, TP_DST)
     changes = [(slot, state[slot]) for slot in slots if base[slot] != state[slot]]
     if (base[VLAN_TCI], base[VLAN_TPID]) != (state[VLAN_TCI], state[VLAN_TPID]):
+        changes += _retagging(base, state)
+    for slot in (*slots, VLAN_TCI, VLAN_TPID):
+        base[slot] = state[slot]
+    return changes
+
+
+def _retagging(base: State, state: State) -> Changes:
+    """Take the tag off, put another on; a TCI without its present bit means no tag."""
+    changes = [(VLAN_TCI, 0)] if base[VLAN_TCI] & VLAN_PRESENT else []
+    if state[VLAN_TCI] & VLAN_PRESENT:
         changes += [(VLAN_TPID, state[VLAN_TPID]), (VLAN_TCI, state[VLAN_TCI])]
-    for slot, value in changes:
-        base[slot] = value
     return changes
 
 
 def rewrite(frame: bytearray, layout: Layout, changes: Changes) -> None:
     """Make the changes in the frame; a change of the VLAN tag moves the layout."""
-    given = dict(changes)
+    tpid = 0
     for slot, value in changes:
         if slot == ETH_DST:
             frame[0:6] = value.to_bytes(6, "big")
         elif slot == ETH_SRC:
             frame[6:12] = value.to_bytes(6, "big")
         elif slot == VLAN_TCI:
-            _set_vlan(frame, layout, value, given[VLAN_TPID])
-        elif slot != VLAN_TPID and layout.l3 >= 0:
+            _tag(frame, layout, value, tpid)
+        elif slot == VLAN_TPID:
+            tpid = value
+        elif layout.l3 >= 0:
             kind = int.from_bytes(frame[layout.l3 - 2 : layout.l3], "big")
             if kind == 0x0806:
                 _set_arp(frame, layout.l3, slot, value)
@@ -86,14 +97,13 @@ def rewrite(frame: bytearray, layout: Layout, changes: Changes) -> None:
                 _set_network(frame, layout, slot, value)
 
 
-def _set_vlan(frame: bytearray, layout: Layout, tci: int, tpid: int) -> None:
-    moved = 0
-    if frame[12:14] in _TPIDS and len(frame) >= 18:
-        del frame[12:16]
-        moved -= 4
+def _tag(frame: bytearray, layout: Layout, tci: int, tpid: int) -> None:
     if tci & VLAN_PRESENT:
         frame[12:12] = tpid.to_bytes(2, "big") + (tci & ~VLAN_PRESENT).to_bytes(2, "big")
-        moved += 4
+        moved = 4
+    else:
+        del frame[12:16]
+        moved = -4
     layout.l3 += moved
     layout.end += moved
     if layout.l4 >= 0:
@@ -118,7 +128,7 @@ def _set_network(frame: bytearray, layout: Layout, slot: int, value: int) -> Non
         if _ipv6_checksum_follows(frame, layout):
             _update_transport_checksum(frame, layout, layout.proto, frame[place : place + 16], value)
         frame[place : place + 16] = value.to_bytes(16, "big")
-    elif frame[at] >> 4 == 4:
+    elif frame[at - 2 : at] == b"\x08\0":
         _replace(frame, at + 8, 2, value << 8 | frame[at + 9], at + 10)
     else:
         frame[at + 7] = value

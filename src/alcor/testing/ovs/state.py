@@ -69,6 +69,7 @@ _ELSEWHERE = {
     "tun_metadata0": ("tun_option", 32),
     "ip_proto": ("nw_proto", 8),
     "ip_frag": ("nw_frag", 2),
+    "ct_state": ("ct_state", 8),
     "ip_src": ("nw_src", 32),
     "ip_dst": ("nw_dst", 32),
     "tcp_src": ("tp_src", 16),
@@ -97,6 +98,11 @@ def _parts_of(name: str, bits: int) -> tuple[Part, ...]:
 
 
 PARTS: dict[str, tuple[Part, ...]] = {name: _parts_of(name, field.bits) for name, field in FIELDS.items()}
+
+
+WIDTHS = {
+    name: {"in_port": 16, "ip_frag": 2}.get(name, field.bits) for name, field in FIELDS.items()
+}  # to moves
 
 
 def read(state: State, field: str) -> int:

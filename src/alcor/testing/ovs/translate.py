@@ -152,9 +152,10 @@ class Translation:
         self._ports = ports
         self._arrived_dst = arrived_dst  # the outer address that the packet was tunnelled to
         self._resubmits = 0
+        self.is_abandoned = False
 
     def run(self, table: int, state: State) -> list[Step]:
-        """The steps for a packet in this state; the state is consumed. None of them if OVS gives up."""
+        """The steps for a packet in this state; the state is consumed. None of them if OVS gives up (`is_abandoned`)."""
         self._state = state
         self._base = list(state)
         self._steps: list[Step] = []
@@ -167,6 +168,7 @@ class Translation:
             if action is None:
                 self._end(self._levels.pop())
             elif not self._do(action):
+                self.is_abandoned = True
                 return []
         return self._steps
 
@@ -242,8 +244,8 @@ class Translation:
         if not all(holds(need, self._state) for need in needs):
             return
         mask = (1 << action.bits) - 1
-        bits = read(self._state, action.src) >> action.src_offset & mask
-        rest = read(self._state, action.dst) & ~(mask << action.dst_offset)
+        bits = _copied(self._state, action.src) >> action.src_offset & mask
+        rest = _copied(self._state, action.dst) & ~(mask << action.dst_offset)
         write(self._state, action.dst, rest | bits << action.dst_offset)
 
     def _output(self, port: int) -> None:
@@ -256,12 +258,13 @@ class Translation:
         port = self._ports.get(number)
         if port is None:
             return
-        tunnel = NO_TUNNEL
-        if port.is_tunnel:
-            tunnel = _tunnel_of(self._state, port.local_ip)
-            if tunnel.dst in (0, self._arrived_dst):
-                return
+        tunnel = _tunnel_of(self._state, port.local_ip) if port.is_tunnel else NO_TUNNEL
+        if port.is_tunnel and tunnel.dst == self._arrived_dst:
+            self._state[TUN_SRC] = 0  # OVS does not send back to its own address, and forgets tun_src over it
+            return
         self._commit()
+        if port.is_tunnel and not tunnel.dst:
+            return
         self._steps.append(Send(number, tunnel))
 
     def _commit(self) -> None:
@@ -293,10 +296,15 @@ class Translation:
         self._levels.append(inner)
 
 
+def _copied(state: State, field: str) -> int:
+    """The field as a move sees it."""
+    return 0 if field == "nd_options_type" else read(state, field)  # OVS takes the wrong byte of it, always 0
+
+
 def _tunnel_of(state: State, local_ip: int) -> Tunnel:
-    """The header that a tunnel port writes: OVS sends from its own address, whatever tun_src says."""
+    """The Geneve header that a tunnel port writes: a key of 24 bits, and OVS's own address whatever tun_src says."""
     option = state[TUN_OPTION] if state[TUN_OPTION_PRESENT] else None
-    return Tunnel(state[TUN_ID], local_ip, state[TUN_DST], option)
+    return Tunnel(state[TUN_ID] & 0xFFFFFF, local_ip, state[TUN_DST], option)
 
 
 def arrive(state: State, port: int, tunnel: Tunnel) -> None:

@@ -50,7 +50,8 @@ def tuple_of(frame: bytes | bytearray, layout: Layout) -> tuple[Tuple, bool] | N
     """The tuple of the connection that the packet belongs to, and whether it is an error related to it."""
     if layout.l4 < 0:
         return None
-    datagram = _datagram(frame, layout.l3, layout.end)
+    version = 4 if frame[layout.l3 - 2 : layout.l3] == b"\x08\0" else 6
+    datagram = _datagram(version, frame, layout.l3, layout.end)
     if datagram is None or not _is_sound(frame, layout, datagram):
         return None
     datagram = datagram._replace(at=layout.l4)
@@ -58,8 +59,8 @@ def tuple_of(frame: bytes | bytearray, layout: Layout) -> tuple[Tuple, bool] | N
     if error is None:
         ends = _ends(frame, datagram, 8)
         return (Tuple(datagram.version, datagram.proto, *ends), False) if ends else None
-    inner = _datagram(frame, error, layout.end)
-    if inner is None or inner.version != datagram.version or inner.src != datagram.dst:
+    inner = _datagram(version, frame, error, layout.end)
+    if inner is None or inner.src != datagram.dst:
         return None
     if _error_payload(frame, inner) is not None:
         return None
@@ -67,11 +68,11 @@ def tuple_of(frame: bytes | bytearray, layout: Layout) -> tuple[Tuple, bool] | N
     return (Tuple(inner.version, inner.proto, *ends).reversed(), True) if ends else None
 
 
-def _datagram(frame: bytes | bytearray, at: int, end: int) -> _Datagram | None:
+def _datagram(version: int, frame: bytes | bytearray, at: int, end: int) -> _Datagram | None:
     """The IP header at `at`; None if it is cut off or belongs to a fragment."""
     if end - at < 20:
         return None
-    if frame[at] >> 4 == 4:
+    if version == 4:
         header = (frame[at] & 15) * 4
         is_fragment = int.from_bytes(frame[at + 6 : at + 8], "big") & 0x3FFF
         if header < 20 or end - at < header or is_fragment:
@@ -113,7 +114,7 @@ def _is_sound(frame: bytes | bytearray, layout: Layout, datagram: _Datagram) -> 
 
 def _checksum_holds(frame: bytes | bytearray, layout: Layout, proto: int) -> bool:
     size = layout.end - layout.l4
-    start, length = (12, 8) if frame[layout.l3] >> 4 == 4 else (8, 32)
+    start, length = (12, 8) if frame[layout.l3 - 2 : layout.l3] == b"\x08\0" else (8, 32)
     addresses = bytes(frame[layout.l3 + start : layout.l3 + start + length])
     pseudo = addresses + size.to_bytes(4, "big") + proto.to_bytes(4, "big")
     return ones_sum(pseudo + bytes(frame[layout.l4 : layout.end])) == 0xFFFF
