@@ -6,14 +6,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from google.protobuf.message import DecodeError
 
 from alcor.agent.rows import Changed, HostRows, Position
-from alcor.base.telemetry import log, log_warning
+from alcor.base.metrics import SESSIONS
+from alcor.base.telemetry import Meters, log, log_warning
 from alcor.base.wire import alcor_pb2 as wire
 from alcor.base.wire.stream import Stream, StreamClosed
 
@@ -52,9 +52,10 @@ class Refused(Exception):
 class Session:
     """The protocol's state on the host. One stream at a time; rows and reports outlive streams."""
 
-    def __init__(self, identity: HostIdentity, rows: HostRows) -> None:
+    def __init__(self, identity: HostIdentity, rows: HostRows, meters: Meters | None = None) -> None:
         self.identity = identity
         self.rows = rows
+        self._meters = meters
         self.wake: Callable[[], None] = lambda: None  # called when `outgoing` has something
         self.received = 0  # messages on this stream
         self._is_asked = False
@@ -137,10 +138,12 @@ class Session:
         )
         return wire.Envelope(ack=ack).SerializeToString()
 
-    def end(self) -> None:
-        """The stream is over; what is to be sent waits for the next one."""
+    def end(self, how: str) -> None:
+        """The stream is over; what is to be sent waits for the next one. `how` is counted."""
         self.received = 0
         self.wake = lambda: None
+        if self._meters is not None:
+            self._meters.counter(SESSIONS, how).inc()
 
     def _delta(self, delta: wire.Delta) -> Changed:
         after = Position(delta.after.revision, delta.after.turn) if delta.HasField("after") else None
@@ -211,31 +214,37 @@ async def run(
     while True:
         try:
             stream = await connect()
-            log("session opened", host=session.identity.host, attempt=attempt)
             try:
                 await _converse(session, stream, on_changed)
             finally:
                 await stream.close()
         except (StreamClosed, Refused) as end:
             attempt = 0 if session.received else attempt + 1
-            log_warning("session ended", host=session.identity.host, why=str(end), attempt=attempt)
-        session.end()
+            how = "refused" if isinstance(end, Refused) else "closed" if session.received else "unreachable"
+            if attempt <= 1:  # it is said once, and counted each time
+                log_warning("session ended", host=session.identity.host, why=str(end))
+            session.end(how)
         await asyncio.sleep(backoff.wait_s(attempt))
 
 
-async def _converse(session: Session, stream: Stream, on_changed: Callable[[Changed], None]) -> None:
+async def _converse(session: Session, stream: Stream, on_changed: Callable[[Changed], None]) -> NoReturn:
     due = asyncio.Event()
     session.wake = due.set
     await stream.write(session.hello())
     writer = asyncio.create_task(_write(session, stream, due), name="session writer")
     due.set()
     try:
+        on_changed(session.receive(await stream.read()))
+        log("session opened", host=session.identity.host)
         while True:
             on_changed(session.receive(await stream.read()))
     finally:
         writer.cancel()
-        with suppress(asyncio.CancelledError, StreamClosed):  # the reader has met, or caused, the same end
-            await writer
+        # To await the writer itself would swallow a cancellation of this task that comes just then.
+        await asyncio.wait((writer,))
+        fault = None if writer.cancelled() else writer.exception()
+        if fault is not None and not isinstance(fault, StreamClosed):  # the reader has met, or caused, that end
+            raise fault
 
 
 async def _write(session: Session, stream: Stream, due: asyncio.Event) -> None:

@@ -118,9 +118,10 @@ class Store:
 
     async def stopped(self) -> None:
         """Returns when the store was closed; raises the fault that broke it."""
-        for task in asyncio.as_completed(self._tasks):
-            with suppress(asyncio.CancelledError):
-                await task
+        ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            if not task.cancelled():
+                task.result()
 
     async def submit(
         self, request: Callable[[Txn], R], tenant: str = "", deadline_s: float | None = None
@@ -309,7 +310,6 @@ class Store:
         finally:
             gc.enable()
         loading.finish(position)
-        gc.collect()
         gc.freeze()
         log("log loaded", revision=position.revision)
         self._meters.gauge(metrics.LOG_REVISION).set(position.revision)
