@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from alcor.dataplane.rows import Row
 from alcor.store.declare import Stored, Table
-from alcor.store.reader import Txn
+from alcor.store.reader import Reader, Txn
 
 T = TypeVar("T", bound=Stored)
 R = TypeVar("R", bound=Row)
@@ -69,6 +69,9 @@ class Observer:
     on_hello: Callable[[Txn, str, HelloFacts], None] | None = None
     on_reports: Callable[[Txn, str, Sequence[Report]], None] | None = None
     on_liveness: Callable[[Txn, str, bool, str], None] | None = None  # (txn, host, is_alive, now as utc_text)
+    living: Callable[[Reader], Iterable[str]] | None = (
+        None  # hosts held to be alive: push expects them when it starts
+    )
 
 
 @dataclass(frozen=True)

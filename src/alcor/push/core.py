@@ -15,7 +15,7 @@ from alcor.goal.state import Goal, Step
 from alcor.push import encode
 from alcor.push.outbox import Outbox
 from alcor.push.recent import Recent
-from alcor.push.session import Concern, HostSession, Limits, Present
+from alcor.push.session import Concern, Counts, HostSession, Limits, Present
 from alcor.push.snapshots import Snapshots
 from alcor.push.turn import Turn
 from alcor.store.declare import Change, Position
@@ -33,13 +33,17 @@ class Publisher:
         self._source = source
         self._present = _present(Goal(features), Position(0, ""), self.limits)
         self._sessions: dict[str, HostSession] = {}
-        self.drops = 0  # times that a host was too slow
         self._by_age: OrderedDict[str, HostSession] = OrderedDict()  # live sessions, by where they stand
 
     @property
     def goal(self) -> Goal:
         """Rows and interest as of `position`."""
         return self._present.goal
+
+    @property
+    def counts(self) -> Counts:
+        """What is counted of all sessions together."""
+        return self._present.counts
 
     @property
     def position(self) -> Position:
@@ -63,7 +67,7 @@ class Publisher:
         self._present.recent.append(position, step)
         turn = Turn(position, step.rows, self.limits.chunk_bytes_max)
         for session, concern in self._concerns(step).values():
-            self.drops += session.turn(turn, concern)
+            session.turn(turn, concern)
             self._by_age.move_to_end(session.host)
         self._move_the_idle()
 
@@ -159,4 +163,4 @@ class Publisher:
 
 def _present(goal: Goal, position: Position, limits: Limits) -> Present:
     recent = Recent(position, limits.recent_max)
-    return Present(goal, recent, Snapshots(goal.compiler, recent, limits.chunk_bytes_max), position)
+    return Present(goal, recent, Snapshots(goal.compiler, recent, limits.chunk_bytes_max), position, Counts())

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from alcor.base.clock import utc_text
 from alcor.base.errors import Unavailable
-from alcor.base.metrics import HOST_DROPS, HOST_LAG, HOSTS_CONNECTED, REPORTS, ROWS_DERIVED
+from alcor.base.metrics import HOST_DROPS, HOST_LAG, HOST_SNAPSHOTS, HOSTS_CONNECTED, REPORTS, ROWS_DERIVED
 from alcor.base.net import parse_ip
 from alcor.base.telemetry import log, log_warning
 from alcor.base.wire.alcor_pb2 import Envelope, Hello
@@ -30,6 +32,7 @@ from alcor.store.declare import Change, Position
 from alcor.store.store import Outside, Store
 
 _HELLO_WAIT_S = 10.0  # for the first message of a stream
+_LAST_WRITE_S = 5.0  # for a message that is being written when the stream is to end
 _HOST_LENGTH_MAX = 255
 _RETRY_S = 0.5  # before what hosts said is submitted again
 _LOOK_S = 0.5  # between looks for hosts that have gone
@@ -58,8 +61,9 @@ class Service:
         self._slices: Iterator[None] = iter(())  # of the load of _publisher
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] = lambda: None
-        self._derived = 0
-        self._drops = 0
+        self._counted: Counter[tuple[Any, ...]] = (
+            Counter()
+        )  # what the meters have been told, by metric and labels
 
     @property
     def publisher(self) -> Publisher:
@@ -122,19 +126,19 @@ class Service:
             HelloFacts(hello.tunnel_ip, hello.version, hello.bridge, utc_text(self._clock.now_s())),
         )
         publisher.hello(session, hello)
-        both = (
-            asyncio.create_task(self._read(stream, publisher, session)),
-            asyncio.create_task(_write(stream, session, due)),
-        )
+        reader = asyncio.create_task(self._read(stream, publisher, session))
+        writer = asyncio.create_task(_write(stream, session, due))
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
         finally:
             if publisher.close(session) and self._publisher.session(hello.host) is None:
                 self._liveness.went(hello.host, self._clock.monotonic_s())
                 log("host disconnected", host=hello.host)
-            for task in both:
-                task.cancel()
-            ends = await asyncio.gather(*both, return_exceptions=True)
+            reader.cancel()
+            # A write that is cancelled half-way would keep gRPC from ending the stream.
+            await asyncio.wait((writer,), timeout=_LAST_WRITE_S)
+            writer.cancel()
+            ends = await asyncio.gather(reader, writer, return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
                 raise end
@@ -212,10 +216,18 @@ class Service:
             else:
                 gc.freeze()
                 now_s = self._clock.monotonic_s()
-                hosts = publisher.goal.interest.all_hosts()
-                self._liveness.expect(hosts, now_s)
+                self._liveness.expect(self._expected(publisher), now_s)
                 log("goal state loaded", revision=publisher.position.revision, took_s=now_s - begun_s)
                 self._loaded.set()
+
+    def _expected(self, publisher: Publisher) -> set[str]:
+        """Hosts that have rows, or are held to be alive."""
+        hosts = set(publisher.goal.interest.all_hosts())
+        for feature in self._features:
+            for observer in feature.observers:
+                if observer.living is not None:
+                    hosts.update(observer.living(self._store.tables))
+        return hosts
 
     async def _submit(self) -> None:
         """Brings what hosts said into turns: the first at once, then in batches."""
@@ -246,14 +258,17 @@ class Service:
     def _show(self) -> None:
         publisher = self._publisher
         sessions = publisher.sessions()
-        drops = publisher.drops
-        derived = publisher.goal.compiler.derived
         told = min((session.told.revision for session in sessions if session.told), default=0)
         self._meters.gauge(HOSTS_CONNECTED).set(len(sessions))
         self._meters.gauge(HOST_LAG).set(publisher.position.revision - told if told else 0)
-        self._meters.counter(ROWS_DERIVED).inc(max(0, derived - self._derived))
-        self._meters.counter(HOST_DROPS, "queue").inc(max(0, drops - self._drops))
-        self._derived, self._drops = derived, drops
+        counted: Counter[tuple[Any, ...]] = Counter({(ROWS_DERIVED,): publisher.goal.compiler.derived})
+        for reason, snapshots in publisher.counts.snapshots.items():
+            counted[HOST_SNAPSHOTS, reason] = snapshots
+        for bound, drops in publisher.counts.drops.items():
+            counted[HOST_DROPS, bound] = drops
+        for metric, count in (counted - self._counted).items():
+            self._meters.counter(*metric).inc(count)
+        self._counted = counted
 
 
 async def _write(stream: Stream, session: HostSession, due: asyncio.Event) -> None:

@@ -5,9 +5,9 @@ Sans-I/O: `push.server` moves the bytes. Everything waiting is bounded; a host t
 read what is under way, what it has, and is sent what is missing.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from alcor.base.wire.alcor_pb2 import Hello
@@ -31,6 +31,16 @@ class Limits:
 
 
 @dataclass
+class Counts:
+    """What push counts of all sessions together."""
+
+    snapshots: Counter[str] = field(default_factory=Counter)  # snapshots of scopes sent, by reason
+    drops: Counter[str] = field(
+        default_factory=Counter
+    )  # times that a host was too slow, by the bound it met
+
+
+@dataclass
 class Present:
     """The state that all sessions are sent from."""
 
@@ -38,6 +48,7 @@ class Present:
     recent: Recent
     snapshots: Snapshots
     position: Position
+    counts: Counts
 
 
 class Phase(Enum):
@@ -58,14 +69,13 @@ class HostSession:
         self.told: Position | None = None  # where the host stands once it has received everything that waits
         self.acked: Position | None = None
         self.failures: dict[tuple[str, str], str] = {}  # (scope, key) of rows that fail there -> reason
-        self.snapshots = 0
         self._present = present
         self._limits = limits
         self._wake = wake
         self._queue: deque[tuple[int, bytes]] = deque()  # (rows, envelope)
         self._queue_rows = 0
         self._queue_bytes = 0
-        self._todo: dict[str, None] = {}  # scopes to be entered when the queue is empty, in order
+        self._todo: dict[str, str] = {}  # scopes to be entered when the queue is empty, in order -> reason
         self._entering: tuple[Snapshot, int] | None = None  # the first of _todo, and its next chunk
         self._is_whole = False
         self._sequence = 0
@@ -107,10 +117,10 @@ class HostSession:
             return
         self._plan(needed, held, stands, is_covered=is_covered)
 
-    def turn(self, turn: Turn, concern: "Concern") -> bool:
-        """Queues one turn: scopes entered, then rows, then scopes left. True if that was more than may wait."""
+    def turn(self, turn: Turn, concern: "Concern") -> None:
+        """Queues one turn: scopes entered, then rows, then scopes left. A host for which too much waits is dropped."""
         if self.phase is not Phase.LIVE:
-            return False
+            return
         assert self.told is not None
         for scope in concern.entered:
             self._enter(scope, turn.position)
@@ -118,12 +128,11 @@ class HostSession:
             self._put(envelope, rows)
         self._leave(concern.left, turn.position)
         self.told = turn.position
-        is_dropped = self._is_over_bounds()
-        if is_dropped:
+        if (bound := self._bound_met()) is not None:
+            self._present.counts.drops[bound] += 1
             self._forget()
             self.phase = Phase.DROPPED
         self._wake()
-        return is_dropped
 
     def move(self, position: Position) -> None:
         """Queues a mere new position: nothing that concerns the host has changed up to it."""
@@ -158,13 +167,15 @@ class HostSession:
         entered = set(recent.entered(self.host, since)) if since is not None else set()
         changed: list[tuple[str, list[str]]] = []
         for scope in needed:
-            if scope not in held or held[scope] == INCOMPLETE:
-                self._todo[scope] = None
+            if scope not in held:
+                self._todo[scope] = "missing"
+            elif held[scope] == INCOMPLETE:
+                self._todo[scope] = "incomplete"
             elif since is not None and scope not in entered:
                 if keys := recent.changed(scope, since):
                     changed.append((scope, keys))
             elif held[scope] != digest_bytes(compiler.digest(scope)):
-                self._todo[scope] = None
+                self._todo[scope] = "different"
                 # From here on the host knows that what it holds is not to be relied on.
                 self._put(encode.enter(scope, position, b"", is_last=False))
         self.phase = Phase.LIVE
@@ -181,9 +192,9 @@ class HostSession:
     def _enter(self, scope: str, position: Position) -> None:
         snapshot = self._present.snapshots.of(scope, position.revision)
         if snapshot.chunks > 1:
-            self._todo[scope] = None
+            self._todo[scope] = "needed"
             return
-        self.snapshots += 1
+        self._present.counts.snapshots["needed"] += 1
         self._put(encode.enter(scope, position, snapshot.chunk(0), is_last=True), snapshot.rows_of(0))
 
     def _leave(self, scopes: Iterable[str], position: Position) -> None:
@@ -220,7 +231,7 @@ class HostSession:
         if self._entering is None:
             snapshot = present.snapshots.of(next(iter(self._todo)), present.position.revision)
             self._entering = snapshot, 0
-            self.snapshots += 1
+            present.counts.snapshots[self._todo[snapshot.scope]] += 1
             self._send_missed(snapshot)
         snapshot, chunk = self._entering
         is_last = chunk + 1 == snapshot.chunks
@@ -247,9 +258,10 @@ class HostSession:
         self._queue_rows += rows
         self._queue_bytes += len(envelope)
 
-    def _is_over_bounds(self) -> bool:
-        limits = self._limits
-        return self._queue_rows > limits.queue_rows_max or self._queue_bytes > limits.queue_bytes_max
+    def _bound_met(self) -> str | None:
+        if self._queue_rows > self._limits.queue_rows_max:
+            return "rows"
+        return "bytes" if self._queue_bytes > self._limits.queue_bytes_max else None
 
     def _forget(self) -> None:
         self._queue.clear()

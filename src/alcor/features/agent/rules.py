@@ -2,6 +2,7 @@
 """What may be done with agents, and how a host's hello registers it."""
 
 import uuid
+from collections.abc import Iterator
 
 import msgspec
 
@@ -76,6 +77,11 @@ def on_liveness(txn: Txn, host: str, is_alive: bool, now: str) -> None:
         txn.insert(AGENT_STATE, AgentState(id=host, is_alive=is_alive, seen_at=now))
     elif known.is_alive != is_alive:
         txn.update(AGENT_STATE, AgentState(id=host, is_alive=is_alive, seen_at=now))
+
+
+def living(reader: Reader) -> Iterator[str]:
+    """The hosts that are held to be alive."""
+    return (state.id for state in reader.scan(AGENT_STATE) if state.is_alive)
 
 
 def can_bind(reader: Reader, host: str) -> bool:

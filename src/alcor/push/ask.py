@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an operator's tool asks push what `push.show` answers."""
+
+import grpc
+import grpc.aio
+import msgspec
+
+from alcor.base.config import Settings
+from alcor.base.wire.alcor_pb2 import Answer, Question
+from alcor.push.server import SHOW
+from alcor.push.show import Shown
+
+_WAIT_S = 30.0
+
+
+class NotAnswered(Exception):
+    """Push could not be reached, or does not answer this asker. The message says which."""
+
+
+async def ask(settings: Settings, what: str, name: str = "") -> Shown | None:
+    """Push's answer, None if there is no such thing. `settings.push` and `agent_tls_*` say whom to ask and as whom.
+
+    Raises NotAnswered, and OSError if a file of the certificate cannot be read.
+    """
+    files = [settings.agent_tls_ca, settings.agent_tls_key, settings.agent_tls_cert]
+    pems = [file.read_bytes() for file in files if file]
+    if pems:
+        channel = grpc.aio.secure_channel(settings.push, grpc.ssl_channel_credentials(*pems))
+    else:
+        channel = grpc.aio.insecure_channel(settings.push)
+    question = Question(what=what, name=name).SerializeToString()
+    async with channel:
+        try:
+            answer = Answer.FromString(await channel.unary_unary(SHOW)(question, timeout=_WAIT_S))
+        except grpc.aio.AioRpcError as error:
+            raise NotAnswered(f"{settings.push} says {error.code().name}: {error.details()}") from error
+    return msgspec.json.decode(answer.json, type=Shown) if answer.json else None
