@@ -42,10 +42,15 @@ async def site() -> AsyncIterator[Site]:
         yield Site(made, network, one, two, left, right)
 
 
+async def plugged(made: Cloud, network: Body, host: Host, name: str) -> tuple[Body, Vm]:
+    """A port, and its virtual machine, whose interface waits for the binding."""
+    port = await made.rest.create("port", {"network_id": network["id"], "name": name})
+    return port, await made.boot(host, name, port)
+
+
 async def booted(made: Cloud, network: Body, host: Host, name: str) -> Vm:
     """A virtual machine whose port is ACTIVE."""
-    port = await made.rest.create("port", {"network_id": network["id"], "name": name})
-    vm = await made.boot(host, name, port)
+    port, vm = await plugged(made, network, host, name)
     assert await made.bind(port["id"], host.name) is not None
     return vm
 
@@ -61,13 +66,15 @@ async def test_vms_on_two_hosts_reach_each_other_once_active(site: Site) -> None
 
 
 async def test_agent_restart_loses_no_packet(site: Site) -> None:
+    # Plugged before: in the userspace datapath a port that comes or goes may cost others a packet, whoever plugs it.
+    port, late = await plugged(site.cloud, site.network, site.one, "late")
     await site.left.ping(ip(site.right), tries=3)
     async with site.left.pinging(ip(site.right)) as ping, site.left.stream(ip(site.right), PORT) as stream:
         await site.cloud.stop_agent(site.one)
         site.cloud.start_agent(site.one)
         await site.cloud.stop_agent(site.two, signal.SIGKILL)
         site.cloud.start_agent(site.two)
-        late = await booted(site.cloud, site.network, site.one, "late")
+        assert await site.cloud.bind(port["id"], "one") is not None
         assert await stream.is_alive()
     assert ping.lost == 0
     assert await late.ping(ip(site.right), tries=3)
@@ -75,19 +82,18 @@ async def test_agent_restart_loses_no_packet(site: Site) -> None:
 
 
 async def test_killed_control_plane_costs_no_packet_and_no_port(site: Site) -> None:
+    port, late = await plugged(site.cloud, site.network, site.two, "later")
     await site.left.ping(ip(site.right), tries=3)
     async with site.left.pinging(ip(site.right)) as ping, site.left.stream(ip(site.right), PORT) as stream:
         await site.cloud.stop_control(signal.SIGKILL)
         await site.cloud.start_control()
-        statuses = [
-            port["status"] for port in await site.cloud.rest.find("port", network_id=site.network["id"])
-        ]
-        late = await booted(site.cloud, site.network, site.two, "later")
+        for vm in (site.left, site.right):
+            assert (await site.cloud.rest.show("port", vm.spec.port_id))["status"] == "ACTIVE"
+        assert await site.cloud.bind(port["id"], "two") is not None
         assert await stream.is_alive()
     assert ping.lost == 0
     assert await late.ping(ip(site.left), tries=3)
     await late.remove()
-    assert statuses.count("ACTIVE") >= 2
 
 
 async def test_switch_restart_heals_by_itself_and_the_stream_lives(site: Site) -> None:

@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import cast
 
 from alcor.lab.namespace import Namespace
 
@@ -250,14 +251,49 @@ class UdpEcho:
                 self._socket.sendto(content, origin)
 
 
+class TcpEcho:
+    """A TCP listener that sends back whatever it gets, on any number of connections."""
+
+    def __init__(self) -> None:
+        self._transports: set[asyncio.BaseTransport] = set()
+
+    async def open(self, bound: socket.socket) -> None:
+        """Listen on a bound socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _EchoConnection(self._transports), sock=bound)
+
+    def close(self) -> None:
+        """Listen no more, and drop what is connected."""
+        self._server.close()
+        for transport in list(self._transports):
+            transport.close()
+
+
+class _EchoConnection(asyncio.Protocol):
+    def __init__(self, transports: set[asyncio.BaseTransport]) -> None:
+        self._transports = transports
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transports.add(transport)
+
+    def data_received(self, content: bytes) -> None:
+        self._transport.write(content)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transports.discard(self._transport)
+
+
 async def listen_udp(namespace: Namespace, port: int) -> UdpEcho:
     """Echo datagrams on a port, over IPv4 and IPv6."""
     return UdpEcho(_bound(namespace, socket.SOCK_DGRAM, port))
 
 
-async def listen_tcp(namespace: Namespace, port: int) -> asyncio.Server:
+async def listen_tcp(namespace: Namespace, port: int) -> TcpEcho:
     """Echo TCP connections on a port, over IPv4 and IPv6."""
-    return await asyncio.start_server(_echo_stream, sock=_bound(namespace, socket.SOCK_STREAM, port))
+    listener = TcpEcho()
+    await listener.open(_bound(namespace, socket.SOCK_STREAM, port))
+    return listener
 
 
 async def tcp_echo(namespace: Namespace, address: Address, timeout_s: float) -> float | None:
@@ -292,14 +328,6 @@ async def _exchange(client: socket.socket, content: bytes) -> None:
             raise ConnectionResetError("the echo listener closed the connection")
         echoed += piece
     assert echoed == content, "an echo differs from what was said"
-
-
-async def _echo_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):  # The client's end of a connection is its own affair.
-        while content := await reader.read(_BYTES_MAX):
-            writer.write(content)
-            await writer.drain()
-    writer.close()
 
 
 def _bound(namespace: Namespace, kind: int, port: int) -> socket.socket:

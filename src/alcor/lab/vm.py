@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One virtual machine: a network namespace whose eth0 is plugged into a host's br-int, as libvirt would plug it."""
 
-import asyncio
 import socket
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ class Vm:
         self.spec = spec
         self.namespace = Namespace(f"{host.namespace.name}-{spec.name}")
         self.tap = f"tap{spec.port_id[:11]}"  # Nova's name for it
-        self._listeners: list[asyncio.Server | traffic.UdpEcho] = []
+        self._listeners: list[traffic.TcpEcho | traffic.UdpEcho] = []
 
     @property
     def name(self) -> str:
