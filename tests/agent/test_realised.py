@@ -23,6 +23,7 @@ class Case:
         self.plugged = {self.nic.id: Interface(self.nic.id, "tap", 5)}
         self.failures: dict[tuple[str, str], str] = {}
         self.realised = Realised(HOST, self.rows, self.plugged.get)
+        self.realised.changed((scope, key) for scope, keyed in self.rows.items() for key in keyed)
 
     def reports(self, *touched: str) -> list[Report]:
         return self.realised.reports(SCOPE, touched, self.complete, self.failures)
@@ -48,6 +49,16 @@ def test_port_waits_for_every_scope_that_it_needs_and_that_its_rules_need() -> N
         case.complete.add(scope)
         assert case.reports() == []
     case.complete.add("members:friends")
+    assert case.reports() == case.said(True)
+
+
+def test_needs_of_a_rule_that_is_gone_are_not_waited_for() -> None:
+    case = Case()
+    case.complete.discard("members:friends")
+    assert case.reports(case.nic.id) == []
+    [key] = case.rows["security_group:g"]
+    del case.rows["security_group:g"][key]
+    case.realised.changed([("security_group:g", key)])
     assert case.reports() == case.said(True)
 
 

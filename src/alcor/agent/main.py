@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +31,10 @@ from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.pipeline import tunnel_peers
 from alcor.dataplane.rows import HostFacts, HostFeature, Interface
 
-PLACES_PER_SLICE = 500  # rows derived before others in the loop get their turn
+PLACES_PER_SLICE = 100  # rows derived before others in the loop get their turn
 SWITCH_RETRY_S = 0.1  # between attempts to reach a switch that is not there
+# Flows are many small values that live long and make no cycles: the usual thresholds double the time to derive them.
+GC_THRESHOLDS = (50_000, 20, 100)
 
 
 @dataclass
@@ -119,6 +122,7 @@ class HostAgent:
         position, complete, is_whole = self.rows.position, frozenset(self.rows.complete), self.rows.is_whole
         before = {iface_id: self.deriver.interface(iface_id) for iface_id in inbox.interfaces}
         change = await self._derive(inbox)
+        self._realised.changed(inbox.places)
         self._touched.update(key for scope, key in inbox.places if scope == self._scope)
         self._touched.update(inbox.interfaces)
         self.on_peers(peer for flow in change.adds.values() for peer in tunnel_peers(flow))
@@ -193,6 +197,7 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     plug = Plug(settings.ovsdb, settings.bridge, settings.tunnel_ip, agent.plugged)
     where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
+    gc.set_threshold(*GC_THRESHOLDS)
     log("agent started", host=host, bridge=settings.bridge, tunnel_ip=settings.tunnel_ip)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -23,15 +23,27 @@ class Realised:
         self._kinds: dict[type[Row], Realisable[Any]] = {
             realisable.kind: realisable for feature in features for realisable in feature.realisable
         }
-        self._needs: dict[type[Row], list[RowNeed[Any]]] = {}
+        self._needs: dict[type[Row | None], list[RowNeed[Any]]] = {}
         for feature in features:
             for need in feature.needs:
                 self._needs.setdefault(need.kind, []).append(need)
         self._rows = rows
         self._interface = interface
+        self._needed_by: dict[
+            str, dict[str, list[str]]
+        ] = {}  # scope -> key of a row there -> scopes it needs
         self._reported: dict[str, Report] = {}
         self._waiting: set[str] = set()  # keys of rows that are neither realised nor known not to be
         self._failed: set[str] = set()
+
+    def changed(self, places: Iterable[Place]) -> None:
+        """Rows there came, changed or went."""
+        for scope, key in places:
+            needed = self._scopes(self._rows.get(scope, {}).get(key))
+            if needed:
+                self._needed_by.setdefault(scope, {})[key] = needed
+            elif scope in self._needed_by:
+                self._needed_by[scope].pop(key, None)
 
     def reports(
         self, scope: str, touched: Iterable[str], complete: Collection[str], failures: Mapping[Place, str]
@@ -74,13 +86,11 @@ class Realised:
         todo = self._scopes(row)
         while todo:
             scope = todo.pop()
-            if scope in seen:
-                continue
-            seen.add(scope)
-            yield scope
-            for held in self._rows.get(scope, {}).values():
-                if type(held) in self._needs:
-                    todo += self._scopes(held)
+            if scope not in seen:
+                seen.add(scope)
+                yield scope
+                for further in self._needed_by.get(scope, {}).values():
+                    todo += further
 
-    def _scopes(self, row: Row) -> list[str]:
+    def _scopes(self, row: Row | None) -> list[str]:
         return [scope for need in self._needs.get(type(row), ()) for scope in need.scopes(row)]
