@@ -34,11 +34,17 @@ class Running:
     push: push_server.Handle | None
 
     async def ended(self) -> None:
-        """Returns when push has ended by itself, raising what broke it; without push, never."""
-        if self.push is None:
-            await asyncio.Event().wait()
-        else:
-            await self.push.stopped()
+        """Returns when a part has ended by itself; raises what broke it."""
+        parts = [self.store.stopped(), *([self.push.stopped()] if self.push else [])]
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 async def run(settings: Settings, *, api: bool, push: bool) -> int:
