@@ -15,6 +15,9 @@ from alcor.resource.context import World
 from alcor.resource.engine import Engine
 from alcor.store.store import Store
 
+_OTHERS_SHARE = 3  # slices of time that others may use for each slice of a list
+_IDLE_S = 0.0001  # a turn of the loop shorter than this had nothing to do
+
 
 class Scans:
     """Admits at most so many scans of whole tables at a time for one project; others wait their turn."""
@@ -38,17 +41,25 @@ class Scans:
 
 
 class Breath:
-    """Gives the loop to others once a slice of time is used up."""
+    """Gives the loop to others once a slice of time is used up: to a long list everything else is more urgent."""
 
     def __init__(self, slice_s: float) -> None:
         self._slice_s = slice_s
         self._until = monotonic() + slice_s
 
     async def take(self) -> None:
-        """Waits one turn of the loop if the slice is over."""
-        if monotonic() >= self._until:
+        """If the slice is over, waits until nobody else wants the loop or others had their share of it."""
+        now = monotonic()
+        if now < self._until:
+            return
+        others_s = 0.0
+        while others_s < _OTHERS_SHARE * self._slice_s:
             await asyncio.sleep(0)
-            self._until = monotonic() + self._slice_s
+            before, now = now, monotonic()
+            if now - before < _IDLE_S:
+                break
+            others_s += now - before
+        self._until = now + self._slice_s
 
 
 @dataclass

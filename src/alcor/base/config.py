@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_max: Annotated[int, S("bytes", "Length of a request body; beyond it 413.", low=1_024)] = 8_388_608
     bodies_bytes_max: Annotated[int, S("bytes", "Request bodies that the process holds at once; beyond it 503.", low=1_024)] = 268_435_456
     page_max: Annotated[int, S("objects", "Objects in one page of a list; -1: no bound.", low=-1)] = -1
-    slice_ms_max: Annotated[int, S("ms", "How long a scan, sort or answer holds the loop at once.", low=1)] = 5
+    slice_ms_max: Annotated[int, S("ms", "How long a scan, sort or answer holds the loop at once.", low=1)] = 2
     request_timeout_s: Annotated[float, S("s", "When a request that has not been answered is dropped.", low=0.1)] = 60.0
     connections_max: Annotated[int, S("connections", "Open connections to the REST API.", low=1)] = 16_384
     client_wait_s: Annotated[float, S("s", "How long a client may keep us waiting: for its head, its body, or to take some of an answer.", low=0.1)] = 20.0

@@ -96,15 +96,15 @@ class Listing(Generic[T]):
 
     def _sorted(self) -> Iterator[list[T]]:
         order, marked = self._order()
-        runs: list[list[tuple[Any, str]]] = []
+        runs: list[list[tuple[Any, ...]]] = []
         for rows in self._rows():
-            run = [(order.key(stored), stored.id) for stored in self._listed(rows)]
+            run = [order.key(stored) for stored in self._listed(rows)]
             if marked is not None:
-                run = [pair for pair in run if order.is_beyond(pair[0], marked)]
+                run = [key for key in run if order.is_beyond(key, marked)]
             run.sort(reverse=order.is_reverse)
             runs.append(run)
             yield []
-        merged = (one for _, one in heapq.merge(*runs, reverse=order.is_reverse))
+        merged = (key[-1] for key in heapq.merge(*runs, reverse=order.is_reverse))
         ids = merged if self.query.limit is None else islice(merged, self.query.limit)
         kept: list[list[T]] = []
         while some := list(islice(ids, SLICE_ROWS)):

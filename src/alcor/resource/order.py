@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Stored)
 
 @dataclass(frozen=True)
 class Order(Generic[T]):
-    """Sort by `key`, backwards if `is_reverse`."""
+    """Sort by `key`, backwards if `is_reverse`. A key is flat and ends with the id: millions of them cost little."""
 
     key: Callable[[T], tuple[Any, ...]]
     is_reverse: bool
@@ -41,8 +41,10 @@ def order_of(
         parts: list[Any] = []
         for read, is_opposite in reads:
             value = read(stored)
-            part = (value is not None, value)
-            parts.append(_Opposite(part) if is_opposite else part)
+            if is_opposite:
+                parts.append(_Opposite((value is not None, value)))
+            else:
+                parts += (value is not None, value)
         return (*parts, stored.id)
 
     return Order(key, is_reverse != is_flipped)
