@@ -72,3 +72,31 @@ def test_keys_hold_few_and_many_ids_and_forget_those_that_are_gone() -> None:
         for name in list(under):
             ids.remove(key, name)
         assert (ids.ids(key), ids.count(key), ids.first(key)) == ([], 0, None)
+
+
+@pytest.mark.parametrize("many", [1, 40, 5000])
+def test_ids_added_many_at_a_time_are_as_if_added_one_by_one(many: int) -> None:
+    random = Random(many)
+    names = [f"{number:05}" for number in range(many)]
+    keys_of = {
+        name: tuple(random.choice(["few", ("many", 1)]) for _ in range(random.randrange(4))) for name in names
+    }
+    one_by_one, together = KeyedIds(), KeyedIds()
+    for name in names:
+        for key in set(keys_of[name]):
+            one_by_one.add(key, name)
+    start = 0
+    while start < many:
+        some = names[start : start + random.randrange(1, 400)]
+        together.extend(some, (keys_of[name] for name in some))
+        start += len(some)
+    for key in ("few", ("many", 1)):
+        assert together.ids(key) == one_by_one.ids(key)
+        assert together.count(key) == one_by_one.count(key)
+        assert together.after(key, "00100", 7) == one_by_one.after(key, "00100", 7)
+
+
+def test_ids_under_unique_keys_are_added_many_at_a_time() -> None:
+    ids = KeyedIds()
+    ids.extend_unique(["a", "b"], [(("net", 1), ("net", 2)), (("net", 3),)])
+    assert [ids.first(("net", number)) for number in range(1, 5)] == ["a", "a", "b", None]

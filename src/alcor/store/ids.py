@@ -53,14 +53,17 @@ class IdSet:
 
     def extend(self, ids: Sequence[str]) -> None:
         """Adds ids in order, all greater than those that are there."""
-        if self._leaves:
-            ids = self._leaves.pop() + list(ids)
-            self._greatest.pop()
-        for start in range(0, len(ids), LEAF_MAX):
-            leaf = list(ids[start : start + LEAF_MAX])
+        self.count += len(ids)
+        start = 0
+        if self._leaves and ids:
+            last = self._leaves[-1]
+            start = LEAF_MAX - len(last)
+            last += ids[:start]
+            self._greatest[-1] = last[-1]
+        for place in range(start, len(ids), LEAF_MAX):
+            leaf = list(ids[place : place + LEAF_MAX])
             self._leaves.append(leaf)
             self._greatest.append(leaf[-1])
-        self.count = sum(map(len, self._leaves))
 
     def remove(self, id: str) -> None:
         """Removes an id that is there."""
@@ -147,12 +150,16 @@ class KeyedIds:
                 part[self._lean(key)] = some[0]
                 continue
             bucket = part.get(key)
-            if bucket is None:
-                part[self._lean(key)] = _bucket(some)
-            elif isinstance(bucket, IdSet):
+            if isinstance(bucket, IdSet):
                 bucket.extend(some)
+            elif bucket is None:
+                part[self._lean(key)] = _bucket(some)
+            elif isinstance(bucket, str):
+                part[key] = _bucket([bucket, *some])
             else:
-                part[key] = _bucket([bucket, *some] if isinstance(bucket, str) else bucket + some)
+                bucket += some
+                if len(bucket) > _SMALL_MAX:
+                    part[key] = IdSet(bucket)
 
     def extend_unique(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
         """As `extend`, where no two objects have one key."""

@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 _POLL_S = 0.0005  # between attempts to take SQLite's lock
 _LINE_S = 0.1  # a process at the head of the line that does not move is passed after this
-_LOAD_ROWS = 5000  # in one slice of a load
+_LOAD_ROWS = 500  # in one slice of a load: a few milliseconds
 _WAL_PAGES = 8192  # of 4 KiB, in the write-ahead log, before they are written back
 _KEEPS_MAX = 4  # rounds of that, each shorter than the one before
 _BATCHES = (256, 32, 4, 1)  # rows of one statement: each step lets the interpreter go only once
