@@ -13,6 +13,7 @@ import pytest
 from alcor.base import metrics
 from alcor.base.config import declared
 from alcor.base.doc import PAGES
+from alcor.features.host import HOST
 from tests.house.source import ROOT, feature_names, sources
 
 DOCS = ROOT / "docs"
@@ -61,6 +62,13 @@ def test_every_feature_has_a_line_in_the_index() -> None:
     assert [name for name in feature_names() if f"features/{name}" not in index] == []
 
 
+def test_every_kind_of_row_is_described() -> None:
+    page = (DOCS / "goal-state.md").read_text(encoding="utf-8")
+    kinds = [row.__struct_config__.tag for feature in HOST for row in feature.rows]
+    assert kinds
+    assert [kind for kind in kinds if f"| `{kind}` |" not in page] == []
+
+
 def test_every_decision_says_what_would_reverse_it() -> None:
     pages = [page for page in (DOCS / "decisions").glob("*.md") if page.stem not in ("index", "dependencies")]
     assert pages
@@ -79,7 +87,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_every_benchmark_is_described() -> None:
     page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
-    runs = [path.name for path in (ROOT / "bench").glob("[a-z]*.py")]
+    runs = [path.name for path in (ROOT / "bench").glob("*.py") if '"__main__"' in path.read_text()]
     assert [name for name in runs if name not in page] == []
 
 

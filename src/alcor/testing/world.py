@@ -279,13 +279,13 @@ class World:
     async def until_registered(self, host: str) -> None:
         """Waits for the host's first hello to be written down. Raises TimeoutError."""
         async with asyncio.timeout(SETTLE_S_MAX):
-            while not await self.find("agent", host=host):  # noqa: ASYNC110  # as GET sees it
+            while not await self.find("agent", host=host):  # as GET sees it
                 await asyncio.sleep(0.01)
 
     async def until_active(self, port_id: str) -> dict[str, Any]:
         """The port once GET says that it is ACTIVE. Raises TimeoutError."""
         async with asyncio.timeout(SETTLE_S_MAX):
-            while (port := await self.show("port", port_id))["status"] != "ACTIVE":  # noqa: ASYNC110
+            while (port := await self.show("port", port_id))["status"] != "ACTIVE":
                 await asyncio.sleep(0.01)
         return port
 
