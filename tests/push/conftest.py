@@ -118,7 +118,7 @@ class Cloud:
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Waits until something is so."""
         async with asyncio.timeout(60):
-            while not is_so():  # noqa: ASYNC110  # the product has no event for every fact
+            while not is_so():  # the product has no event for every fact
                 await asyncio.sleep(0.005)
 
     def is_settled(self, agent: Agent) -> bool:
