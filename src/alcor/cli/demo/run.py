@@ -89,20 +89,27 @@ async def _act(console: Console, stage: Stage) -> play.Outcome:
 
 async def _stay(console: Console, cloud: Cloud) -> None:
     """Say how to play with what is up, and wait; being cancelled ends it."""
-    beside_python = Path(sys.executable).with_name("openstack")
-    command = "openstack" if shutil.which("openstack") or not beside_python.exists() else beside_python
-    client = f"{command} --os-auth-type none --os-endpoint {cloud.url}"
+    client = f"{_command('openstack')} --os-auth-type none --os-endpoint {cloud.url}"
+    show = f"{_command('alcor')} show --push {cloud.push}"
     vm = cloud.hosts[0].vms[0]
     console.print("\n[bold]It stays up until Ctrl-C.[/] To play with it, in another terminal:")
     for line in (
         f"{client} network list",
         f"{client} port list --long",
         f"{client} security group rule list",
+        f"{show} hosts",
+        f"{show} port {vm.spec.port_id}",
         f"ip netns exec {vm.namespace.name} ping 10.1.0.11",
         f"ovs-ofctl -O OpenFlow14 dump-flows unix:{vm.host.bridge_mgmt}",
     ):
         console.print(f"  {line}", soft_wrap=True, highlight=False)
     await asyncio.Event().wait()
+
+
+def _command(name: str) -> str:
+    """How a command is called from here: by its name, or as it lies beside this Python where the name is not known."""
+    beside_python = Path(sys.executable).with_name(name)
+    return str(beside_python) if beside_python.exists() and not shutil.which(name) else name
 
 
 @contextmanager
