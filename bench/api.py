@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from itertools import repeat
 from statistics import median
 
 import uvloop
@@ -36,8 +37,11 @@ class Load:
 
 async def measured(plane: Plane, report: Report, wanted: Load) -> None:
     """Some rounds of a load."""
-    await load(plane, wanted.asked, max(wanted.count // 10, wanted.connections), wanted.connections)
-    rounds = [await load(plane, wanted.asked, wanted.count, wanted.connections) for _ in range(ROUNDS)]
+    await load(plane, repeat(wanted.asked), max(wanted.count // 10, wanted.connections), wanted.connections)
+    rounds = [
+        await load(plane, repeat(wanted.asked), wanted.count, wanted.connections)
+        for _ in range(report.options.rounds or ROUNDS)
+    ]
     seconds = [second for each in rounds for second in each.seconds]
     cpu_us = median(each.cpu_s / each.count / wanted.objects * 1e6 for each in rounds)
     p99_ms = median(each.p99_ms for each in rounds)

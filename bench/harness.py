@@ -14,9 +14,10 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -101,6 +102,7 @@ def options(
     """The command line of a benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a few seconds, to see that it works")
+    parser.add_argument("--rounds", type=int, help="how many; the default is each benchmark's own")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
     parser.add_argument("--folder", default="/tmp", help="where the log's temporary folder goes (/tmp)")
     for add in more:
@@ -138,11 +140,13 @@ def scratch(options: argparse.Namespace) -> Iterator[Path]:
 class Plane:
     """A control plane in a process of its own, on the log of a folder."""
 
-    def __init__(self, folder: Path, role: str = "all", flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, role: str = "all", flags: tuple[str, ...] = (), level: str = "warning"
+    ) -> None:
         self.listen = free_address("127.0.0.1:0")
         self.port = int(self.listen.rpartition(":")[2])
         self.push = f"unix:{folder}/push.sock"
-        words = [role, f"--listen={self.listen}", f"--state={folder}", "--log-level=warning", *flags]
+        words = [role, f"--listen={self.listen}", f"--state={folder}", f"--log-level={level}", *flags]
         if role == "all":
             words.append(f"--push-listen={self.push}")
         self.child = Child((*ALCOR, *words), folder / "control.log", {})
@@ -155,19 +159,18 @@ class Plane:
         listening = Path("/proc/net/tcp").read_text(encoding="ascii")
         return f":{self.port:04X} 00000000:0000 0A" in listening
 
-    def cpu_s(self) -> float:
-        """Processor seconds that the process has used."""
-        used = (
-            Path(f"/proc/{self.child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
-        )
-        return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
-
     def memory_mib(self, which: str = "VmRSS") -> float:
         """What the process holds; `VmHWM` is the most that it ever held."""
         for line in Path(f"/proc/{self.child.pid}/status").read_text(encoding="ascii").splitlines():
             if line.startswith(which):
                 return int(line.split()[1]) / 1024
         raise AssertionError(f"the kernel does not say {which}")
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds that a process has used."""
+    used = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -241,10 +244,10 @@ class Connection(asyncio.Protocol):
             answer.set_result(body)
 
 
-def request(method: str, path: str, body: object = None) -> bytes:
-    """A request as it goes over the wire."""
+def request(method: str, path: str, body: object = None, *, root: bool = False) -> bytes:
+    """A request as it goes over the wire, below /v2.0/ or, with `root`, below /."""
     text = b"" if body is None else json.dumps(body).encode()
-    head = f"{method} /v2.0/{path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(text)}\r\n"
+    head = f"{method} /{'' if root else 'v2.0/'}{path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(text)}\r\n"
     return head.encode() + b"Content-Type: application/json\r\n\r\n" + text
 
 
@@ -268,21 +271,21 @@ class Round:
         return percentile(self.seconds, 99) * 1000
 
 
-async def load(plane: Plane, asked: bytes, count: int, connections: int) -> Round:
-    """Makes `count` requests over so many connections, each as soon as the one before is answered."""
-    left = iter(range(count))
+async def load(plane: Plane, asked: Iterable[bytes], count: int, connections: int) -> Round:
+    """Makes the first `count` requests over so many connections, each as soon as the one before is answered."""
+    left = islice(asked, count)
     seconds: list[float] = []
     opened = [await Connection.open(plane.port) for _ in range(connections)]
 
     async def client(connection: Connection) -> None:
-        for _ in left:
+        for each in left:
             begun = time.perf_counter()
-            await connection.ask(asked)
+            await connection.ask(each)
             seconds.append(time.perf_counter() - begun)
 
-    begun, used = time.perf_counter(), plane.cpu_s()
+    begun, used = time.perf_counter(), cpu_s(plane.child.pid)
     await asyncio.gather(*map(client, opened))
-    done = Round(count, time.perf_counter() - begun, plane.cpu_s() - used, seconds)
+    done = Round(count, time.perf_counter() - begun, cpu_s(plane.child.pid) - used, seconds)
     for connection in opened:
         connection.close()
     return done

@@ -132,7 +132,7 @@ def main() -> None:
     asked = options(__doc__)
     report = Report(asked)
     if os.geteuid() == 0:
-        uvloop.run(all_measured(report, 1 if asked.small else 5))
+        uvloop.run(all_measured(report, asked.rounds or (1 if asked.small else 5)))
     else:
         print("This needs root and a real switch.")
     report.close()
