@@ -45,6 +45,9 @@ class Engine:
         self.extensions: tuple[Extension, ...] = tuple(
             extension for feature in features for extension in feature.extensions
         )
+        aliases = {alias for resource in resources for alias in resource.aliases}
+        missing = aliases - {extension.alias for extension in self.extensions}
+        assert not missing, f"nouns have extensions that nobody declares: {missing}"
         self._relate()
 
     def _relate(self) -> None:

@@ -4,7 +4,7 @@
 import msgspec
 
 from alcor.base.errors import Conflict
-from alcor.features.network.model import BY_NAME, BY_PROJECT, NETWORK, VNI_POOL, Network
+from alcor.features.network.model import BY_NAME, BY_PROJECT, NETWORK, SHARED, VNI_POOL, Network
 from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
 from alcor.store.reader import Reader, Txn
 
@@ -37,6 +37,11 @@ def is_shared(reader: Reader, network: Network) -> bool:
     return network.shared
 
 
+def shared_ids(reader: Reader) -> list[str]:
+    """The networks that every project sees."""
+    return [network.id for network in reader.find(NETWORK, SHARED, True)]
+
+
 REST = RestFeature(
     name="network",
     resources=(
@@ -52,6 +57,7 @@ REST = RestFeature(
             computed=(Computed("status", lambda reader, network: "ACTIVE", {"type": "string"}),),
             by_field={"project_id": BY_PROJECT, "name": BY_NAME},
             is_shared=is_shared,
+            shared_ids=shared_ids,
             quota="network",
             doc="A layer-2 segment of a project.",
         ),

@@ -10,6 +10,7 @@ from alcor.features.agent.rules import can_bind
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free
 from alcor.features.port.model import (
+    BY_ADDRESS,
     BY_DEVICE,
     BY_GROUP,
     BY_GROUP_SET,
@@ -17,6 +18,7 @@ from alcor.features.port.model import (
     BY_MAC,
     BY_NETWORK,
     BY_PROJECT,
+    BY_SUBNET,
     PORT,
     PORT_STATUS,
     FixedIp,
@@ -233,7 +235,12 @@ REST = RestFeature(
             plural="ports",
             path="ports",
             table=PORT,
-            aliases=("binding", "port-security"),
+            aliases=(
+                "binding",
+                "ip-substring-filtering",
+                "port-security",
+                "port-security-groups-filtering",
+            ),
             on_create=on_create,
             on_update=on_update,
             on_delete=on_delete,
@@ -250,6 +257,8 @@ REST = RestFeature(
                 "host": BY_HOST,
                 "mac_address": BY_MAC,
                 "security_groups": BY_GROUP,
+                "fixed_ips.ip_address": BY_ADDRESS,
+                "fixed_ips.subnet_id": BY_SUBNET,
             },
             quota="port",
             doc="An interface of a network.",
@@ -262,6 +271,18 @@ REST = RestFeature(
             "Expose port bindings of a virtual port to external application",
             "2014-02-03T10:00:00-00:00",
         ),
+        Extension(
+            "ip-substring-filtering",
+            "IP address substring filtering",
+            "Provides IP address substring filtering when listing ports",
+            "2017-11-28T09:00:00-00:00",
+        ),
         Extension("port-security", "Port Security", "Provides port security", "2012-07-23T10:00:00-00:00"),
+        Extension(
+            "port-security-groups-filtering",
+            "Port filtering on security groups",
+            "Provides security groups filtering when listing ports",
+            "2018-01-09T09:00:00-00:00",
+        ),
     ),
 )

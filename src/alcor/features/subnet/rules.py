@@ -7,7 +7,7 @@ import msgspec
 
 from alcor.base.errors import Conflict, Invalid, NotFound
 from alcor.base.net import Cidr, Ip, cidr_bounds, ip_int, ip_of, ip_version, prefix_length
-from alcor.features.network.model import NETWORK, Network
+from alcor.features.network.model import NETWORK, SHARED, Network
 from alcor.features.subnet.model import BY_NETWORK, BY_PROJECT, SUBNET, Range, Subnet
 from alcor.resource.declare import Computed, Context, Extends, Resource, RestFeature
 from alcor.store.reader import Reader, Txn
@@ -203,6 +203,11 @@ def _is_shared(reader: Reader, subnet: Subnet) -> bool:
     return network is not None and network.shared
 
 
+def _shared_ids(reader: Reader) -> list[str]:
+    networks = reader.find(NETWORK, SHARED, True)
+    return [subnet.id for network in networks for subnet in reader.find(SUBNET, BY_NETWORK, network.id)]
+
+
 def subnets_of(reader: Reader, network: Network) -> list[str]:
     """The ids of the network's subnets."""
     return [subnet.id for subnet in reader.find(SUBNET, BY_NETWORK, network.id)]
@@ -221,6 +226,7 @@ REST = RestFeature(
             on_delete=on_delete,
             by_field={"network_id": BY_NETWORK, "project_id": BY_PROJECT},
             is_shared=_is_shared,
+            shared_ids=_shared_ids,
             quota="subnet",
             doc="A range of addresses of a network.",
         ),
