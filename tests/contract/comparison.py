@@ -12,7 +12,9 @@ from tests.contract.flow_sets import without
 from tests.contract.frames import Arrival
 from tests.contract.real_switch import LOCAL_IP, PORTS, TUNNEL_PORT, RealSwitch, key_of
 
-EMISSIONS_MAX = 40  # for one frame; a dummy device holds no more than 100 frames, the controller's queue is bounded too
+EMISSIONS_MAX = (
+    40  # for one frame; a dummy device holds no more than 100 frames, the controller's queue is bounded too
+)
 LOOK_UPS_MAX = 3_000  # for one case; flows that send packets round in circles can multiply them
 _TOLD = ("in_port", "metadata", "reg", "tun_")
 
@@ -68,7 +70,8 @@ def run_fake(case: Case) -> tuple[FakeSwitch, list[Outcome]]:
         switch.packet_ins.clear()
         emissions = switch.receive(arrival.port, arrival.frame, arrival.tunnel)
         told = tuple(
-            (each.frame, each.table, each.cookie, each.userdata, _told(each.metadata)) for each in switch.packet_ins
+            (each.frame, each.table, each.cookie, each.userdata, _told(each.metadata))
+            for each in switch.packet_ins
         )
         outcomes.append(Outcome(_by_port(emissions), told))
     return switch, outcomes
@@ -83,7 +86,13 @@ def run_real(real: RealSwitch, case: Case) -> list[Outcome]:
         real.packet_ins.clear()
         emissions = real.send(arrival.port, arrival.frame, arrival.tunnel)
         told = tuple(
-            (each.packet, each.table, each.cookie, each.userdata, _told({t.field: t.value for t in each.metadata}))
+            (
+                each.packet,
+                each.table,
+                each.cookie,
+                each.userdata,
+                _told({t.field: t.value for t in each.metadata}),
+            )
             for each in real.packet_ins
         )
         outcomes.append(Outcome(_by_port(emissions), told))
@@ -152,7 +161,9 @@ def shrunk(real: RealSwitch, case: Case, tries_max: int = 400) -> Case:
 
 
 def _smaller(case: Case) -> Sequence[Case]:
-    options = [replace(case, arrivals=case.arrivals[: len(case.arrivals) // 2])] if len(case.arrivals) > 1 else []
+    options = (
+        [replace(case, arrivals=case.arrivals[: len(case.arrivals) // 2])] if len(case.arrivals) > 1 else []
+    )
     half = len(case.flows) // 2
     if half:
         options += [replace(case, flows=case.flows[:half]), replace(case, flows=case.flows[half:])]
@@ -173,10 +184,16 @@ def _by_port(emissions: Sequence[Emission]) -> tuple[tuple[int, tuple[Emission, 
 
 
 def _told(metadata: dict[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted((name, value) for name, value in metadata.items() if value and name.startswith(_TOLD)))
+    return tuple(
+        sorted((name, value) for name, value in metadata.items() if value and name.startswith(_TOLD))
+    )
 
 
 def _shown(outcome: Outcome) -> str:
-    lines = [f"port {port}: {each.frame.hex()} {each.tunnel}" for port, each_port in outcome.frames for each in each_port]
+    lines = [
+        f"port {port}: {each.frame.hex()} {each.tunnel}"
+        for port, each_port in outcome.frames
+        for each in each_port
+    ]
     lines += [f"packet-in {told}" for told in outcome.packet_ins]
     return "\n       ".join(lines) or "nothing"

@@ -9,14 +9,25 @@ from collections.abc import Iterable
 from alcor.dataplane.values import FIELDS, Action, Clone, Conjunction, Ct, Flow, Move, SetField
 from tests.contract.flow_sets import READ_ONLY, SETTABLE
 
-ACTIONS = ["Output", "OutputField", "InPort", "SetField", "Move", "Resubmit", "Ct", "Conjunction", "Controller", "Clone"]
+ACTIONS = [
+    "Output",
+    "OutputField",
+    "InPort",
+    "SetField",
+    "Move",
+    "Resubmit",
+    "Ct",
+    "Conjunction",
+    "Controller",
+    "Clone",
+]
 CT_STATES_WANTED = {"trk+new", "trk+est", "trk+est+rpl", "trk+rel", "trk+rel+rpl", "trk+inv"}
 _BITS = ((0x20, "trk"), (0x01, "new"), (0x02, "est"), (0x04, "rel"), (0x08, "rpl"), (0x10, "inv"))
 
 
 def wanted() -> set[str]:
     """Every kind that a run must have met; it grows with values.py by itself."""
-    moves = {f"move from {name}" for name in FIELDS if name not in ("conj_id",) and not name.startswith("ct_")}
+    moves = {f"move from {name}" for name in FIELDS if name != "conj_id" and not name.startswith("ct_")}
     return {
         *(f"match {name}" for name in FIELDS),
         *(f"match {name} masked" for name, field in FIELDS.items() if field.maskable),
@@ -26,7 +37,19 @@ def wanted() -> set[str]:
         *(f"move to {name}" for name in SETTABLE),
         *(f"action {name}" for name in ACTIONS),
         *(f"ct_state {name}" for name in CT_STATES_WANTED),
-        *(f"ct {name}" for name in ("commit", "no commit", "table", "no table", "zone number", "zone field", "mark", "mark masked")),
+        *(
+            f"ct {name}"
+            for name in (
+                "commit",
+                "no commit",
+                "table",
+                "no table",
+                "zone number",
+                "zone field",
+                "mark",
+                "mark masked",
+            )
+        ),
         *(f"ct of proto {number}" for number in (1, 6, 17, 58)),
         *(f"conjunction of {number}" for number in (2, 3, 4)),
         "conjunction flow of several",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from alcor.base.net import ip_int
 from alcor.dataplane.values import (
     FIELDS,
     Action,
@@ -32,7 +33,9 @@ from alcor.testing.ovs.translate import arrive
 from tests.contract.frames import IPS4, IPS6, MACS, PEERS, TP_PORTS, Arrival
 from tests.contract.real_switch import PORTS, TUNNEL_PORT
 
-READ_ONLY = {"eth_type", "ip_proto", "ip_frag", "conj_id"} | {name for name in FIELDS if name.startswith("ct_")}
+READ_ONLY = {"eth_type", "ip_proto", "ip_frag", "conj_id"} | {
+    name for name in FIELDS if name.startswith("ct_")
+}
 SETTABLE = [name for name in FIELDS if name not in READ_ONLY]
 ZONES = (0, 1, 2, 65535)
 CT_STATES = ((0x20, 0x30), (0x21, 0x21), (0x22, 0x22), (0x2A, 0x2A), (0x24, 0x24), (0x22, 0x2A), (0x21, 0x3F))
@@ -54,6 +57,7 @@ class Recipe:
 
     frames: Sequence[Arrival]
     seen: Counter[str]
+    missing: Sequence[str] = ()  # kinds to aim at, as `coverage_of_kinds` names them
 
 
 class FlowSets:
@@ -62,12 +66,15 @@ class FlowSets:
     def __init__(self, rng: Random, recipe: Recipe) -> None:
         self._rng = rng
         self._seen = recipe.seen
+        self._missing = recipe.missing
         self._states = [_state_of(arrival) for arrival in recipe.frames]
         self._tables = rng.randint(2, 6)
 
     def make(self) -> tuple[Flow, ...]:
         """One set, over several tables; each flow is one that OVS accepts."""
         flows: dict[object, Flow] = {}
+        for flow in self._aimed():
+            self._keep(flow, flows)
         for table in range(self._tables):
             style = self._rng.random()
             made = self._conjunctive(table) if style < 0.3 else []
@@ -85,6 +92,37 @@ class FlowSets:
         except FlowRefused:
             return
         flows.setdefault((flow.table, flow.priority, pattern), flow)
+
+    def _aimed(self) -> list[Flow]:
+        """Flows in front of all others for kinds that have not been met, where a frame can meet them."""
+        flows = []
+        for number, kind in enumerate(self._missing):
+            verb, name, is_masked = _parsed(kind)
+            states = [state for state in self._states if holds(NEEDS.get(name, Need.NOTHING), state)]
+            if states and verb:
+                flows.append(
+                    self._aimed_flow(1000 + number, (verb, name, is_masked), self._rng.choice(states))
+                )
+        return flows
+
+    def _aimed_flow(self, priority: int, kind: tuple[str, str, bool], state: State) -> Flow:
+        verb, name, is_masked = kind
+        terms = {field: _exact(field, value) for field, value in self._needed(name, state)}
+        if name.startswith("nd_") and read(state, "nd_options_type"):
+            terms["nd_options_type"] = _exact("nd_options_type", read(state, "nd_options_type"))
+        value, mask = self._value(name, state), self._mask(name)
+        mask = mask if is_masked and mask != (1 << FIELDS[name].bits) - 1 else (1 << FIELDS[name].bits) - 1
+        action: Action = Controller(b"aimed")
+        match verb:
+            case "match":
+                terms[name] = Term(name, read(state, name) & mask, mask)
+            case "set":
+                action = SetField(name, value & mask, mask if is_masked else None)
+            case "move from":
+                action = Move(name, "xxreg0", min(WIDTHS[name], 128))
+            case _:
+                action = Move("xxreg1", name, min(WIDTHS[name], 128))
+        return Flow(0, priority, _sorted(terms), (action, *self._onward(0), Output(self._rng.choice(PORTS))))
 
     def _plain(self, table: int, count: int) -> list[Flow]:
         priorities = self._rng.sample(range(1, 200), count)
@@ -106,14 +144,18 @@ class FlowSets:
             if self._rng.random() < 0.8:
                 action = self._ct(min(table + 1, self._tables - 1))
                 match = (_exact("ct_state", 0), _exact("eth_type", kind))
-                flows.append(Flow(table, self._rng.randint(200, 240) * 2 + (kind == 0x0800), match, (action,)))
+                flows.append(
+                    Flow(table, self._rng.randint(200, 240) * 2 + (kind == 0x0800), match, (action,))
+                )
         for number in range(self._rng.randint(1, 5)):
             state = self._rng.choice(self._states)
             terms = {term.field: term for term in self._match(state, self._rng.choice((0, 1, 2)))}
             terms["ct_state"] = Term("ct_state", *self._rng.choice(CT_STATES))
             terms["eth_type"] = _exact("eth_type", self._rng.choice((0x0800, 0x86DD)))
             match = _sorted(terms)
-            flows.append(Flow(table, 500 + 7 * number + self._rng.randrange(7), match, self._actions(table, match)))
+            flows.append(
+                Flow(table, 500 + 7 * number + self._rng.randrange(7), match, self._actions(table, match))
+            )
         return flows
 
     def _conjunctive(self, table: int) -> list[Flow]:
@@ -166,7 +208,9 @@ class FlowSets:
     def _can_match(self, name: str, state: State) -> bool:
         need = NEEDS.get(name, Need.NOTHING)
         if need is Need.CT:
-            return holds(Need.IP, state) and name not in (("ct_ipv6_src", "ct_ipv6_dst") if holds(Need.IPV4, state) else ("ct_nw_src", "ct_nw_dst"))
+            return holds(Need.IP, state) and name not in (
+                ("ct_ipv6_src", "ct_ipv6_dst") if holds(Need.IPV4, state) else ("ct_nw_src", "ct_nw_dst")
+            )
         return holds(need, state)
 
     def _needed(self, name: str, state: State) -> tuple[tuple[str, int], ...]:
@@ -237,11 +281,13 @@ class FlowSets:
         if name in pools:
             return self._rng.choice(pools[name])
         if FIELDS[name].bits == 32 and name.startswith(("ip_", "arp_")):
-            return _ip_number(self._rng.choice(IPS4))
+            return ip_int(self._rng.choice(IPS4))
         if name.startswith(("ipv6_", "nd_target")):
-            return _ip_number(self._rng.choice(IPS6))
+            return ip_int(self._rng.choice(IPS6))
         if name.startswith("xxreg"):
-            return sum(self._rng.choice(_SMALL) << shift for shift in (0, 32, 64, 96) if self._rng.random() < 0.4)
+            return sum(
+                self._rng.choice(_SMALL) << shift for shift in (0, 32, 64, 96) if self._rng.random() < 0.4
+            )
         return self._rng.choice(_SMALL) & (1 << FIELDS[name].bits) - 1
 
     def _ct_value(self, name: str, state: State) -> int:
@@ -262,16 +308,19 @@ class FlowSets:
 
     def _actions(self, table: int, match: Match) -> tuple[Action, ...]:
         """Actions whose prerequisites the match implies."""
-        actions: list[Action] = []
         matched = _matched(match)
-        for _ in range(self._rng.choice((0, 1, 1, 2, 3, 4))):
-            actions.append(self._change(matched, match) if self._rng.random() < 0.65 else self._act(table, match))
+        actions = [
+            self._change(matched, match) if self._rng.random() < 0.65 else self._act(table, match)
+            for _ in range(self._rng.choice((0, 1, 1, 2, 3, 4)))
+        ]
         return (*actions, *self._onward(table)) if self._rng.random() < 0.85 else tuple(actions)
 
     def _change(self, matched: State, match: Match) -> Action:
         can = [name for name in SETTABLE if holds(NEEDS.get(name, Need.NOTHING), matched)]
         if "nd_options_type" in can and not read(matched, "nd_options_type"):
-            can.remove("nd_options_type")  # without an option in the packet OVS writes behind it, and may crash
+            can.remove(
+                "nd_options_type"
+            )  # without an option in the packet OVS writes behind it, and may crash
         if self._rng.random() < 0.35:
             return self._move(can, matched, match)
         name = self._rarest(can, 1, "set")[0]
@@ -289,7 +338,11 @@ class FlowSets:
         src, dst = self._rarest(readable, 1, "move from")[0], self._rarest(can, 1, "move to")[0]
         width = {name: WIDTHS[name] for name in (src, dst)}
         if dst == "in_port":
-            return Move(src, dst, 1, 0, self._rng.randrange(2)) if self._rng.random() < 0.3 else SetField("in_port", 0)
+            return (
+                Move(src, dst, 1, 0, self._rng.randrange(2))
+                if self._rng.random() < 0.3
+                else SetField("in_port", 0)
+            )
         bits = min(width.values()) if self._rng.random() < 0.6 else self._rng.randint(1, min(width.values()))
         if dst in ("nd_reserved", "nd_options_type"):
             bits = min(width.values())
@@ -311,17 +364,24 @@ class FlowSets:
             case "clone":
                 return Clone(tuple(self._short(table, match)))
             case "controller":
-                return Controller(self._rng.choice((b"", b"a", b"hello")), self._rng.choice((65535, 65535, 20)))
+                return Controller(
+                    self._rng.choice((b"", b"a", b"hello")), self._rng.choice((65535, 65535, 20))
+                )
             case "in_port":
                 return InPort()
             case "field":
-                return OutputField(self._rng.choice([f"reg{number}" for number in range(16)] + ["xxreg1", "metadata"]))
+                return OutputField(
+                    self._rng.choice([f"reg{number}" for number in range(16)] + ["xxreg1", "metadata"])
+                )
             case _:
                 return self._ct(self._next(table))
 
     def _short(self, table: int, match: Match) -> list[Action]:
         actions = [self._change(_matched(match), match) for _ in range(self._rng.randint(0, 2))]
-        return [*actions, self._act(table, match) if self._rng.random() < 0.5 else Output(self._rng.choice(PORTS))]
+        return [
+            *actions,
+            self._act(table, match) if self._rng.random() < 0.5 else Output(self._rng.choice(PORTS)),
+        ]
 
     def _ct(self, table: int) -> Action:
         rng = self._rng
@@ -339,7 +399,11 @@ class FlowSets:
         if table + 1 < self._tables and rng.random() < 0.75:
             ends = (Resubmit(self._next(table)),)
         if rng.random() < 0.5 or not ends:
-            ends += (rng.choice((Output(rng.choice(PORTS)), Output(TUNNEL_PORT), Controller(b"end"), OutputField("reg0"))),)
+            ends += (
+                rng.choice(
+                    (Output(rng.choice(PORTS)), Output(TUNNEL_PORT), Controller(b"end"), OutputField("reg0"))
+                ),
+            )
         return ends
 
     def _next(self, table: int) -> int:
@@ -350,6 +414,15 @@ class FlowSets:
     def _rarest(self, names: list[str], count: int, kind: str) -> list[str]:
         weights = [1 / (1 + self._seen[f"{kind} {name}"]) for name in names]
         return self._rng.choices(names, weights, k=count) if names else []
+
+
+def _parsed(kind: str) -> tuple[str, str, bool]:
+    """The verb, the field and whether a mask is meant; an empty verb if the kind is about no field."""
+    for verb in ("match", "set", "move from", "move to"):
+        name = kind.removeprefix(f"{verb} ").removesuffix(" masked")
+        if kind.startswith(f"{verb} ") and name in FIELDS and not name.startswith(("ct_", "conj")):
+            return verb, name, kind.endswith(" masked")
+    return "", "", False
 
 
 def _exact(name: str, value: int) -> Term:
@@ -374,10 +447,35 @@ def _state_of(arrival: Arrival) -> State:
     return state
 
 
-def _ip_number(address: str) -> int:
-    from alcor.base.net import Ip, ip_int
-
-    return ip_int(Ip(address))
+def spoilt(rng: Random, flow: Flow, other: Flow) -> Flow:
+    """The flow, changed in a way that OVS may refuse."""
+    place = rng.randrange(len(flow.match)) if flow.match else 0
+    name = rng.choice(list(FIELDS))
+    mask = rng.getrandbits(FIELDS[name].bits) or 1
+    value = rng.getrandbits(FIELDS[name].bits) & mask
+    match rng.randrange(8):
+        case 0:
+            return replace(flow, match=flow.match[:place] + flow.match[place + 1 :])
+        case 1:
+            return replace(flow, actions=other.actions)
+        case 2:
+            return replace(flow, actions=(Clone(other.actions), *flow.actions))
+        case 3:
+            terms = {term.field: term for term in flow.match} | {name: Term(name, value, mask)}
+            return replace(flow, match=_sorted(terms))
+        case 4:
+            return replace(flow, actions=(SetField(name, value, None if rng.random() < 0.5 else mask),))
+        case 5:
+            extra = rng.choice(
+                (Conjunction(1, 1, 2), Output(0xFF01), Ct(1, nested=(SetField("ct_mark", 1),)), Ct(name))
+            )
+            return replace(flow, actions=(*flow.actions, extra))
+        case 6:
+            return replace(
+                flow, actions=(Move(name, rng.choice(list(FIELDS)), rng.randint(1, 48), rng.randrange(3)),)
+            )
+        case _:
+            return replace(flow, table=rng.choice((253, 254)))
 
 
 def without(flow: Flow, place: int) -> Flow:

@@ -30,7 +30,7 @@ from alcor.testing.packet import (
 )
 from tests.contract.real_switch import LOCAL_IP, PORTS, TUNNEL_PORT
 
-MACS = tuple(Mac(f"00:00:00:00:00:0{digit}") for digit in (1, 2, 3)) + (BROADCAST,)
+MACS = (*(Mac(f"00:00:00:00:00:0{digit}") for digit in (1, 2, 3)), BROADCAST)
 IPS4 = tuple(Ip(text) for text in ("10.0.0.1", "10.0.0.2", "10.0.1.1", "192.0.2.9"))
 IPS6 = tuple(Ip(text) for text in ("fd00::1", "fd00::2", "fd00:0:0:1::1", "fe80::5"))
 TP_PORTS = (53, 80, 81, 443, 5000, 5001)
@@ -53,7 +53,7 @@ def arrivals(rng: Random, count: int) -> list[Arrival]:
     talks = [_conversation(rng) for _ in range(rng.randint(1, 3))]
     result = []
     while len(result) < count:
-        frame = next(rng.choice(talks), None) if rng.random() < 0.7 else None
+        frame = next(rng.choice(talks), None) if rng.random() < 0.6 else None
         place = _place(rng)
         result.append(replace(place, frame=frame or _single(rng), after_s=_pause(rng)))
     return result
@@ -67,12 +67,14 @@ def _place(rng: Random) -> Arrival:
     if rng.random() < 0.75:
         return Arrival(rng.choice(PORTS), b"")
     option = rng.choice((None, 0, 1, 2, 0x10003))
-    return Arrival(TUNNEL_PORT, b"", Tunnel(rng.choice((0, 1, 2, 0x10001)), rng.choice(PEERS), LOCAL_IP, option))
+    return Arrival(
+        TUNNEL_PORT, b"", Tunnel(rng.choice((0, 1, 2, 0x10001)), rng.choice(PEERS), LOCAL_IP, option)
+    )
 
 
 def _single(rng: Random) -> bytes:
     """A frame of any kind; now and then damaged."""
-    packet = rng.choice((_arp, _nd, _ip, _ip, _ip, _fragment, _extended, _strange))(rng)
+    packet = rng.choice((_arp, _arp, _nd, _nd, _ip, _ip, _ip, _fragment, _extended, _strange))(rng)
     if rng.random() < 0.25:
         packet = replace(packet, vlan=rng.choice(TAGS))
     if rng.random() < 0.15:
@@ -131,7 +133,9 @@ def _transport(rng: Random) -> Transport:
         case 2 | 3:
             return Udp(src, dst, word, is_unsummed=rng.random() < 0.1)
         case 4:
-            return Icmp(rng.choice((8, 0, 13, 3, 11, 128, 129, 1, 133, 143)), rng.choice((0, 0, 1)), 7 << 16, word)
+            return Icmp(
+                rng.choice((8, 0, 13, 3, 11, 128, 129, 1, 133, 143)), rng.choice((0, 0, 1)), 7 << 16, word
+            )
         case _:
             return word
 
@@ -148,7 +152,7 @@ def _fragment(rng: Random) -> Packet:
 
 
 def _extended(rng: Random) -> Packet:
-    """IPv6 with extension headers: hop-by-hop, destination options, routing, a fragment header that fragments nothing."""
+    """IPv6 with an extension header: hop-by-hop, destination options, routing, or an atomic fragment's."""
     payload = _transport(rng)
     proto = 59 if isinstance(payload, bytes) else {Tcp: 6, Udp: 17}.get(type(payload), 58)
     first = rng.choice((0, 60, 43, 44))
@@ -186,8 +190,16 @@ def _error(rng: Random, about: Ipv4 | Ipv6, _is_reply: bool) -> Ipv4 | Ipv6:
     quoted = Packet(MACS[0], MACS[0], about).build()[14:]
     quoted = quoted[: rng.choice((28, 48, 60, 68, 200))]
     if isinstance(about, Ipv4):
-        return Ipv4(rng.choice((about.dst, IPS4[3])), about.src, Icmp(rng.choice((3, 11, 5)), rng.choice((0, 3)), 0, quoted))
-    return Ipv6(rng.choice((about.dst, IPS6[3])), about.src, Icmp(rng.choice((1, 2, 3)), rng.choice((0, 4)), 0, quoted))
+        return Ipv4(
+            rng.choice((about.dst, IPS4[3])),
+            about.src,
+            Icmp(rng.choice((3, 11, 5)), rng.choice((0, 3)), 0, quoted),
+        )
+    return Ipv6(
+        rng.choice((about.dst, IPS6[3])),
+        about.src,
+        Icmp(rng.choice((1, 2, 3)), rng.choice((0, 4)), 0, quoted),
+    )
 
 
 def _tcp_talk(rng: Random, _is_ipv4: bool) -> Iterator[tuple[Transport, bool]]:

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from alcor.dataplane.openflow import messages, replies
@@ -58,7 +59,13 @@ class RealSwitch:
         self._spawn("ovsdb-server", str(database), f"--remote=punix:{self._at('db.sock')}")
         _until_exists(self._at("db.sock"))
         self._vsctl("--no-wait", "init")
-        self._spawn("ovs-vswitchd", f"unix:{self._at('db.sock')}", "--enable-dummy", "--disable-system", "--disable-system-route")
+        self._spawn(
+            "ovs-vswitchd",
+            f"unix:{self._at('db.sock')}",
+            "--enable-dummy",
+            "--disable-system",
+            "--disable-system-route",
+        )
         _until_exists(self._at("ovs-vswitchd.ctl"))
         self._control = _Control(self._at("ovs-vswitchd.ctl"))
         self._sockets.append(self._control)
@@ -100,8 +107,8 @@ class RealSwitch:
             self._inject(port, each, tunnel)
         emissions = []
         for number, stream in self._frames.items():
-            for raw in stream.until_marker():
-                emissions.append(_unwrapped(raw) if number == TUNNEL_PORT else Emission(number, raw))
+            unwrap = _unwrapped if number == TUNNEL_PORT else partial(Emission, number)
+            emissions += [unwrap(raw) for raw in stream.until_marker()]
         self._until_marked()
         return emissions
 
@@ -142,7 +149,9 @@ class RealSwitch:
         subprocess.run(command, check=True, timeout=_WAIT_S * 2)
 
     def _make_bridges(self) -> None:
-        self._vsctl("add-br", "under", "--", "set", "bridge", "under", "datapath_type=dummy", "fail_mode=standalone")
+        self._vsctl(
+            "add-br", "under", "--", "set", "bridge", "under", "datapath_type=dummy", "fail_mode=standalone"
+        )
         self._vsctl("set", "bridge", "under", f'other-config:hwaddr="{_VTEP}"')
         self._vsctl(
             *("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure"),
@@ -178,7 +187,9 @@ class RealSwitch:
         self._socket = _connected(self._at("br0.mgmt"))
         self._sockets.append(self._socket)
         self._socket.sendall(
-            messages.hello(1) + messages.set_config(2) + messages.set_packet_in_format(3)
+            messages.hello(1)
+            + messages.set_config(2)
+            + messages.set_packet_in_format(3)
             + messages.map_tunnel_option(4, 0xFFFF, 0)
         )
         error = self._say(b"")
@@ -284,7 +295,11 @@ def _marker_flow() -> Flow:
 def _wrapped(frame: bytes, tunnel: Tunnel) -> bytes:
     option = b"" if tunnel.option is None else _OPTION + struct.pack(">I", tunnel.option)
     header = struct.pack(">BBHI", len(option) // 4, 0, 0x6558, tunnel.id << 8)
-    outer = Ipv4(_dotted(tunnel.src), _dotted(tunnel.dst), Udp(5000, _GENEVE, header + option + frame, is_unsummed=True))
+    outer = Ipv4(
+        _dotted(tunnel.src),
+        _dotted(tunnel.dst),
+        Udp(5000, _GENEVE, header + option + frame, is_unsummed=True),
+    )
     return Packet(_GATEWAY, _VTEP, outer).build()
 
 
@@ -297,7 +312,9 @@ def _unwrapped(raw: bytes) -> Emission:
     options = geneve[8 : 8 + length]
     option = int.from_bytes(options[4:8], "big") if options else None
     key = int.from_bytes(geneve[4:7], "big")
-    return Emission(TUNNEL_PORT, geneve[8 + length :], Tunnel(key, _number(outer.src), _number(outer.dst), option))
+    return Emission(
+        TUNNEL_PORT, geneve[8 + length :], Tunnel(key, _number(outer.src), _number(outer.dst), option)
+    )
 
 
 def _dotted(number: int) -> str:

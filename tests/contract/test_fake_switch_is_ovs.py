@@ -15,19 +15,23 @@ from contextlib import contextmanager
 
 import pytest
 
-from alcor.dataplane.values import Conjunction
+from alcor.dataplane.values import Conjunction, Flow
 from alcor.testing import conntrack
+from alcor.testing.ovs.check import FlowRefused, check_flow
 from alcor.testing.ovs.extract import Layout
+from alcor.testing.ovs.state import pattern_of
 from tests.contract.comparison import Case, difference, is_usable, run_fake, shrunk
 from tests.contract.coverage_of_kinds import kinds_of, state_name, table_of, wanted
-from tests.contract.flow_sets import FlowSets, Recipe
+from tests.contract.flow_sets import FlowSets, Recipe, spoilt
 from tests.contract.frames import arrivals
 from tests.contract.real_switch import RealSwitch
 
 pytestmark = pytest.mark.ovs
 
 FRAMES_PER_SET = 16
+AIMED_PER_SET = 6
 CASES_MIN = 2_000
+REFUSALS = 2_000
 
 
 def test_random_packets_fare_alike_in_the_fake_switch_and_in_ovs(real: RealSwitch) -> None:
@@ -46,10 +50,42 @@ def test_random_packets_fare_alike_in_the_fake_switch_and_in_ovs(real: RealSwitc
     assert not wanted() - set(seen), f"never exercised: {sorted(wanted() - set(seen))}"
 
 
+def test_both_refuse_the_same_flows(real: RealSwitch) -> None:
+    seed = int(os.environ.get("ALCOR_CONTRACT_SEED") or random.SystemRandom().randrange(1 << 32))
+    print(f"seed {seed}")
+    rng, seen = random.Random(seed), Counter[str]()
+    verdicts = Counter[str]()
+    while sum(verdicts.values()) < REFUSALS:
+        flows = FlowSets(rng, Recipe(arrivals(rng, FRAMES_PER_SET), seen)).make()
+        for flow in flows:
+            tried = spoilt(rng, flow, rng.choice(flows))
+            try:
+                ovs = real.install([tried])
+            except ValueError:
+                continue  # the encoder does not even say it
+            fake = _refusal(tried)
+            assert bool(ovs) == bool(fake), (
+                f"seed {seed}: {tried}\n  OVS:  {ovs or 'takes it'}\n  fake: {fake or 'takes it'}"
+            )
+            verdicts[fake.partition(":")[0]] += 1
+    print(verdicts)
+    assert len(verdicts) > 4, verdicts
+
+
+def _refusal(flow: Flow) -> str:
+    try:
+        check_flow(flow, pattern_of(flow.match))
+    except FlowRefused as refused:
+        return str(refused)
+    return ""
+
+
 def _next_case(rng: random.Random, seen: Counter[str]) -> Case:
     while True:
         frames = tuple(arrivals(rng, FRAMES_PER_SET))
-        case = Case(FlowSets(rng, Recipe(frames, seen)).make(), frames)
+        missing = sorted(wanted() - set(seen))
+        aim = rng.sample(missing, min(AIMED_PER_SET, len(missing))) if seen else []
+        case = Case(FlowSets(rng, Recipe(frames, seen, aim)).make(), frames)
         if is_usable(case):
             return case
 
@@ -64,7 +100,13 @@ def _count(case: Case, seen: Counter[str]) -> None:
             seen.update(kinds_of(flow))
             seen.update(f"conjunction of {ids[number]}" for number in satisfied if number in ids)
     parts = {part.id for flow in case.flows for part in flow.actions if isinstance(part, Conjunction)}
-    if parts & {t.value for flow in case.flows if fake.packets(*flow.identity) for t in flow.match if t.field == "conj_id"}:
+    if parts & {
+        t.value
+        for flow in case.flows
+        if fake.packets(*flow.identity)
+        for t in flow.match
+        if t.field == "conj_id"
+    }:
         for flow in case.flows:
             if flow.actions and isinstance(flow.actions[0], Conjunction):
                 seen.update(kinds_of(flow))
@@ -102,5 +144,8 @@ def _report(real: RealSwitch, case: Case) -> str:
     real.install(small.flows)
     dump = ["ovs-ofctl", "-OOpenFlow14", "--no-stats", "dump-flows", f"unix:{real.folder}/br0.mgmt"]
     flows = subprocess.run(dump, check=True, capture_output=True, text=True, timeout=10).stdout
-    frames = "\n".join(f" {n}: {each.port} {each.frame.hex()} {each.tunnel} +{each.after_s}s" for n, each in enumerate(small.arrivals))
+    frames = "\n".join(
+        f" {n}: {each.port} {each.frame.hex()} {each.tunnel} +{each.after_s}s"
+        for n, each in enumerate(small.arrivals)
+    )
     return f"{differs}\nflows:\n{flows}\nframes:\n{frames}\n{small.flows}"

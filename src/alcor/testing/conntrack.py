@@ -88,13 +88,10 @@ class Conntrack:
     def track(self, frame: bytes | bytearray, layout: Layout, before: Tracked, request: CtRequest) -> Tracked:
         """What the packet knows after this ct action."""
         connection = before.connection
-        if connection is not None and connection.zone == request.zone and not _has_helper(frame, layout):
+        if connection is not None and connection.zone == request.zone and not _is_control(frame, layout):
             after = replace(before, zone=request.zone, mark=connection.mark)
         else:
-            found = tuple_of(frame, layout)
-            if found is None:
-                return Tracked(CT_INV | CT_TRK, request.zone)
-            after = self._look_up(frame, layout, before, request, found)
+            after = self._look_up(frame, layout, before, request)
         if request.mark is not None and after.connection is not None:
             value, mask = request.mark
             after = replace(after, mark=value | after.mark & ~mask)
@@ -103,13 +100,11 @@ class Conntrack:
         return after
 
     def _look_up(
-        self,
-        frame: bytes | bytearray,
-        layout: Layout,
-        before: Tracked,
-        request: CtRequest,
-        found: tuple[Tuple, bool],
+        self, frame: bytes | bytearray, layout: Layout, before: Tracked, request: CtRequest
     ) -> Tracked:
+        found = tuple_of(frame, layout)
+        if found is None:
+            return Tracked(CT_INV | CT_TRK, request.zone)
         key, is_related = found
         state = before.state if before.zone == request.zone else 0
         connection, is_reply = self._find(request.zone, key)
@@ -193,7 +188,7 @@ def _original(key: Tuple) -> OriginalTuple:
     return OriginalTuple(key.version, key.proto, key.src.address, key.dst.address, tp_src, tp_dst)
 
 
-def _has_helper(frame: bytes | bytearray, layout: Layout) -> bool:
+def _is_control(frame: bytes | bytearray, layout: Layout) -> bool:
     """Whether OVS treats the packet as FTP or TFTP control, which never takes its short cut."""
     ports = frame[layout.l4 : layout.l4 + 2], frame[layout.l4 + 2 : layout.l4 + 4]
     if layout.proto == 17:

@@ -8,11 +8,14 @@ conjunction is looked up again with conj_id set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from alcor.dataplane.values import Conjunction, Flow
-from alcor.testing.ovs.state import CONJ_ID, Pattern, State, pattern_of
+from alcor.testing.ovs.state import CONJ_ID, WHOLE, Pattern, State, pattern_of
+
+REMEMBERED_MAX = 10_000  # outcomes of look-ups, per table
 
 
 @dataclass(slots=True, eq=False)
@@ -39,14 +42,22 @@ class Ambiguity:
     flows: tuple[Flow, Flow]
 
 
+Masks = tuple[tuple[int, int], ...]  # (slot, mask)
+
+
+def _reader(masks: Masks) -> Callable[[State], tuple[int, ...]]:
+    """What reads the masked values of these slots. Slots that are looked at whole, the usual case, are read at once."""
+    if len(masks) > 1 and all(mask == WHOLE.get(slot) for slot, mask in masks):
+        return itemgetter(*(slot for slot, _ in masks))
+    return lambda state: tuple([state[slot] & mask for slot, mask in masks])
+
+
 @dataclass(slots=True)
 class _Subtable:
-    masks: tuple[tuple[int, int], ...]
+    masks: Masks
+    read: Callable[[State], tuple[int, ...]]
     rules: dict[tuple[int, ...], list[Rule]] = field(default_factory=dict)  # by priority, highest first
     priority_max: int = -1
-
-    def match(self, state: State) -> list[Rule] | None:
-        return self.rules.get(tuple([state[slot] & mask for slot, mask in self.masks]))
 
     def refresh(self) -> None:
         self.priority_max = max((rules[0].flow.priority for rules in self.rules.values()), default=-1)
@@ -56,8 +67,11 @@ class Classifier:
     """The rules of one table."""
 
     def __init__(self) -> None:
-        self._by_masks: dict[tuple[tuple[int, int], ...], _Subtable] = {}
-        self._ordered: list[_Subtable] | None = []
+        self._by_masks: dict[Masks, _Subtable] = {}
+        self._ordered: list[_Subtable] = []
+        self._is_ordered = True
+        self._read_all = _reader(())
+        self._found: dict[tuple[int, ...], Rule | None] = {}
         self.ambiguities: list[Ambiguity] = []
 
     def __iter__(self) -> Iterator[Rule]:
@@ -74,11 +88,13 @@ class Classifier:
     def add(self, rule: Rule) -> None:
         """Add the rule, in place of one of the same priority and pattern."""
         self.remove(rule.flow.priority, rule.pattern)
-        subtable = self._by_masks.setdefault(rule.pattern.slots, _Subtable(rule.pattern.slots))
+        subtable = self._by_masks.setdefault(
+            rule.pattern.slots, _Subtable(rule.pattern.slots, _reader(rule.pattern.slots))
+        )
         rules = subtable.rules.setdefault(rule.pattern.values, [])
         rules.append(rule)
         rules.sort(key=lambda each: -each.flow.priority)
-        self._ordered = None
+        self._is_ordered = False
 
     def remove(self, priority: int, pattern: Pattern) -> Rule | None:
         """Remove the rule and return it; None if there is none."""
@@ -91,28 +107,43 @@ class Classifier:
             del subtable.rules[pattern.values]
         if not subtable.rules:
             del self._by_masks[pattern.slots]
-        self._ordered = None
+        self._is_ordered = False
         return rule
 
     def lookup(self, state: State) -> Rule | None:
         """The rule that the packet takes, or None for a table miss."""
-        return self._lookup(state, conjunctive=True)
+        if not self._is_ordered:
+            self._order()
+        # What is found depends on nothing but the rules and the bits that some rule looks at.
+        key = self._read_all(state)
+        try:
+            return self._found[key]
+        except KeyError:
+            rule = self._lookup(state, conjunctive=True)
+            if len(self._found) >= REMEMBERED_MAX:
+                self._found.clear()
+            self._found[key] = rule
+            return rule
 
-    def _subtables(self) -> list[_Subtable]:
-        if self._ordered is None:
-            for subtable in self._by_masks.values():
-                subtable.refresh()
-            self._ordered = sorted(self._by_masks.values(), key=lambda each: -each.priority_max)
-        return self._ordered
+    def _order(self) -> None:
+        union: dict[int, int] = {}
+        for subtable in self._by_masks.values():
+            subtable.refresh()
+            for slot, mask in subtable.masks:
+                union[slot] = union.get(slot, 0) | mask
+        self._ordered = sorted(self._by_masks.values(), key=lambda each: -each.priority_max)
+        self._read_all = _reader(tuple(union.items()))
+        self._found.clear()
+        self._is_ordered = True
 
     def _lookup(self, state: State, conjunctive: bool) -> Rule | None:
         hard: Rule | None = None
         hard_priority, soft_priority = -1, -1
         soft: list[list[Rule]] = []
-        for subtable in self._subtables():
+        for subtable in self._ordered:
             if subtable.priority_max < hard_priority:
                 break
-            rules = subtable.match(state)
+            rules = subtable.rules.get(subtable.read(state))
             if rules is None or rules[0].flow.priority < hard_priority:
                 continue
             priority = rules[0].flow.priority

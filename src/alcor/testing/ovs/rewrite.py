@@ -7,6 +7,8 @@ has no way to write (a port of a protocol without ports) stays in the state and 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from alcor.testing.ovs.extract import FRAGMENT, Layout
 from alcor.testing.ovs.state import (
     ARP_SHA,
@@ -37,6 +39,7 @@ Changes = list[tuple[int, int]]  # (slot, value), in the order in which they are
 
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _ND = (ND_RESERVED, ND_OPTION, ND_TARGET, ARP_SHA, ARP_THA)  # the option's type first, then its address
+_CHECKSUMS = {_TCP: (16, 20), _UDP: (6, 8), _ICMPV6: (2, 4)}  # where it stands, bytes that must be there
 _WITH_PORTS = {0x0800: (_TCP, _UDP, _ICMP), 0x86DD: (_TCP, _UDP, _ICMPV6)}
 _BY_TYPE = {
     0x0800: (NW_SRC, NW_DST, NW_TTL),
@@ -71,6 +74,13 @@ def _retagging(base: State, state: State) -> Changes:
     if state[VLAN_TCI] & VLAN_PRESENT:
         changes += [(VLAN_TPID, state[VLAN_TPID]), (VLAN_TCI, state[VLAN_TCI])]
     return changes
+
+
+class _Span(NamedTuple):
+    """A place in a frame."""
+
+    at: int
+    size: int
 
 
 def rewrite(frame: bytearray, layout: Layout, changes: Changes) -> None:
@@ -121,15 +131,16 @@ def _set_network(frame: bytearray, layout: Layout, slot: int, value: int) -> Non
     at = layout.l3
     if slot in (NW_SRC, NW_DST):
         place = at + (12 if slot == NW_SRC else 16)
-        _update_transport_checksum(frame, layout, frame[at + 9], frame[place : place + 4], value)
-        _replace(frame, place, 4, value, at + 10)
+        span = _Span(place, 4)
+        _update_transport_checksum(frame, layout, span, value)
+        _replace(frame, span, value, at + 10)
     elif slot in (IPV6_SRC, IPV6_DST):
         place = at + (8 if slot == IPV6_SRC else 24)
         if _ipv6_checksum_follows(frame, layout):
-            _update_transport_checksum(frame, layout, layout.proto, frame[place : place + 16], value)
+            _update_transport_checksum(frame, layout, _Span(place, 16), value)
         frame[place : place + 16] = value.to_bytes(16, "big")
     elif frame[at - 2 : at] == b"\x08\0":
-        _replace(frame, at + 8, 2, value << 8 | frame[at + 9], at + 10)
+        _replace(frame, _Span(at + 8, 2), value << 8 | frame[at + 9], at + 10)
     else:
         frame[at + 7] = value
 
@@ -151,18 +162,19 @@ def _ipv6_checksum_follows(frame: bytearray, layout: Layout) -> bool:
     return True
 
 
-def _update_transport_checksum(
-    frame: bytearray, layout: Layout, proto: int, old: bytearray, value: int
-) -> None:
-    size = layout.end - layout.l4
-    place = {_TCP: 16, _UDP: 6, _ICMPV6: 2}.get(proto)
-    if place is None or size < {_TCP: 20, _UDP: 8, _ICMPV6: 4}[proto] or (len(old) == 4 and proto == _ICMPV6):
+def _update_transport_checksum(frame: bytearray, layout: Layout, address: _Span, value: int) -> None:
+    """Let the transport checksum follow an IP address that is about to become `value`."""
+    is_ipv4 = address.size == 4
+    proto = frame[layout.l3 + 9] if is_ipv4 else layout.proto
+    place, size_min = _CHECKSUMS.get(proto, (0, 1 << 16))
+    if layout.end - layout.l4 < size_min or (is_ipv4 and proto == _ICMPV6):
         return
     place += layout.l4
     checksum = int.from_bytes(frame[place : place + 2], "big")
     if proto == _UDP and not checksum:
         return
-    checksum = _adjusted(checksum, bytes(old), value.to_bytes(len(old), "big"))
+    old = bytes(frame[address.at : address.at + address.size])
+    checksum = _adjusted(checksum, old, value.to_bytes(address.size, "big"))
     if proto == _UDP and not checksum:
         checksum = 0xFFFF
     frame[place : place + 2] = checksum.to_bytes(2, "big")
@@ -171,18 +183,18 @@ def _update_transport_checksum(
 def _set_transport(frame: bytearray, layout: Layout, slot: int, value: int) -> None:
     at, size, proto = layout.l4, layout.end - layout.l4, layout.proto
     if proto == _TCP and 20 <= (frame[at + 12] >> 4 if size >= 20 else 0) * 4 <= size:
-        _replace(frame, at + (0 if slot == TP_SRC else 2), 2, value, at + 16)
+        _replace(frame, _Span(at + (0 if slot == TP_SRC else 2), 2), value, at + 16)
     elif proto == _UDP and size >= 8:
         place = at + (0 if slot == TP_SRC else 2)
         if frame[at + 6 : at + 8] == b"\0\0":
             frame[place : place + 2] = value.to_bytes(2, "big")
             return
-        _replace(frame, place, 2, value, at + 6)
+        _replace(frame, _Span(place, 2), value, at + 6)
         if frame[at + 6 : at + 8] == b"\0\0":
             frame[at + 6 : at + 8] = b"\xff\xff"
     elif proto in (_ICMP, _ICMPV6) and size >= 8:
         word = (value & 0xFF) << 8 | frame[at + 1] if slot == TP_SRC else frame[at] << 8 | value & 0xFF
-        _replace(frame, at, 2, word, at + 2)
+        _replace(frame, _Span(at, 2), word, at + 2)
 
 
 def _set_nd(frame: bytearray, layout: Layout, slot: int, value: int) -> None:
@@ -190,7 +202,7 @@ def _set_nd(frame: bytearray, layout: Layout, slot: int, value: int) -> None:
     if end - at < 24:
         return
     if slot == ND_TARGET:
-        _replace(frame, at + 8, 16, value, at + 2)
+        _replace(frame, _Span(at + 8, 16), value, at + 2)
     elif slot in (ND_RESERVED, ND_OPTION):
         if slot == ND_RESERVED:
             frame[at + 4 : at + 8] = value.to_bytes(4, "big")
@@ -207,16 +219,16 @@ def _set_link_address(frame: bytearray, layout: Layout, kind: int, value: int) -
     while layout.end - place >= 8 and frame[place + 1]:
         if frame[place] in (1, 2) and frame[place + 1] == 1:
             if frame[place] == kind:  # OVS looks at the first link-layer address only
-                _replace(frame, place + 2, 6, value, layout.l4 + 2)
+                _replace(frame, _Span(place + 2, 6), value, layout.l4 + 2)
             return
         place += frame[place + 1] * 8
 
 
-def _replace(frame: bytearray, place: int, size: int, value: int, checksum_at: int) -> None:
-    old, new = bytes(frame[place : place + size]), value.to_bytes(size, "big")
+def _replace(frame: bytearray, span: _Span, value: int, checksum_at: int) -> None:
+    old, new = bytes(frame[span.at : span.at + span.size]), value.to_bytes(span.size, "big")
     checksum = _adjusted(int.from_bytes(frame[checksum_at : checksum_at + 2], "big"), old, new)
     frame[checksum_at : checksum_at + 2] = checksum.to_bytes(2, "big")
-    frame[place : place + size] = new
+    frame[span.at : span.at + span.size] = new
 
 
 def _adjusted(checksum: int, old: bytes, new: bytes) -> int:

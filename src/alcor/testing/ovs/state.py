@@ -206,7 +206,7 @@ def pattern_of(match: Match) -> Pattern:
             low = (1 << part.bits) - 1
             mask = term.mask >> part.offset & low
             if term.mask == (1 << FIELDS[term.field].bits) - 1 and part.slot not in (NW_FRAG, TUN_OPTION):
-                mask = _WHOLE[part.slot]
+                mask = WHOLE[part.slot]
             if mask:
                 masks[part.slot] = masks.get(part.slot, 0) | mask
                 values[part.slot] = values.get(part.slot, 0) | term.value >> part.offset & low
@@ -222,7 +222,7 @@ def _whole_masks() -> dict[int, int]:
     return {slot: (1 << bits) - 1 for slot, bits in widths.items()}
 
 
-_WHOLE = _whole_masks()
+WHOLE = _whole_masks()
 
 
 def implies(need: Need, pattern: Pattern) -> bool:

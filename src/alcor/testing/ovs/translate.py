@@ -155,7 +155,7 @@ class Translation:
         self.is_abandoned = False
 
     def run(self, table: int, state: State) -> list[Step]:
-        """The steps for a packet in this state; the state is consumed. None of them if OVS gives up (`is_abandoned`)."""
+        """The steps for a packet in this state, which is consumed; none of them if it `is_abandoned`."""
         self._state = state
         self._base = list(state)
         self._steps: list[Step] = []
