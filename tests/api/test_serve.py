@@ -3,9 +3,13 @@
 
 import asyncio
 import json
+import resource
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -148,6 +152,43 @@ def test_connections_are_bounded_and_those_within_are_served(server: Served):
             connection.close()
     time.sleep(0.1)
     assert is_well(server)
+
+
+@contextmanager
+def process(folder: Path) -> Iterator[int]:
+    """`alcor api` in a process of its own; answers its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", "alcor", "api", f"--listen=127.0.0.1:{port}", f"--state={folder}"]
+    with subprocess.Popen(command) as running_process:
+        try:
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    assert running_process.poll() is None
+                    time.sleep(0.05)
+            yield port
+        finally:
+            running_process.terminate()
+
+
+def test_ten_thousand_connections_are_all_served(tmp_path: Path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with process(tmp_path) as port, ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            for _ in range(10_000)
+        ]
+        for client in clients:
+            client.sendall(b"GET /v2.0/networks?fields=id HTTP/1.1\r\nHost: x\r\n\r\n")
+        answers = {client.recv(4096).partition(b"\r\n")[0] for client in clients}
+        assert answers == {b"HTTP/1.1 200 OK"}
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
 
 
 def test_pipelined_requests_are_answered_in_order(server: Served):
