@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host_queue_max: Annotated[int, S("rows", "Rows waiting for one host; beyond it the host gets a snapshot later.", low=1)] = 10_000
     host_queue_bytes_max: Annotated[int, S("bytes", "Bytes waiting for one host; beyond it the host gets a snapshot later.", low=1)] = 4_194_304
     chunk_bytes_max: Annotated[int, S("bytes", "Length of one message to a host.", low=1_024, high=3_145_728)] = 262_144
-    status_batch_ms: Annotated[int, S("ms", "How long reports of hosts are gathered before they are logged.", low=0)] = 20
+    status_batch_ms: Annotated[int, S("ms", "How long reports of hosts are gathered before they are logged, when they come in numbers.", low=0)] = 20
     status_batch_max: Annotated[int, S("reports", "Reports of hosts in one turn.", low=1)] = 1_000
     silence_grace_s: Annotated[float, S("s", "How long a host may be out of touch before it is called gone.", low=0)] = 15.0
     silence_share_max: Annotated[float, S("share", "Silent hosts beyond this share are our fault: none is called gone.", low=0, high=1)] = 0.1

@@ -36,6 +36,7 @@ _LAST_WRITE_S = 5.0  # for a message that is being written when the stream is to
 _HOST_LENGTH_MAX = 255
 _RETRY_S = 0.5  # before what hosts said is submitted again
 _LOOK_S = 0.5  # between looks for hosts that have gone
+_FEW_WORDS = 8  # of hosts in one turn: so few are not worth waiting for more
 _TAKE_BYTES = 1 << 16  # handed to the transport before others have their turn
 
 
@@ -230,7 +231,7 @@ class Service:
         return hosts
 
     async def _submit(self) -> None:
-        """Brings what hosts said into turns: the first at once, then in batches."""
+        """Brings what hosts said into turns: a few words at once; when they come in numbers, in batches."""
         settings = self._settings
         while True:
             await self._word_came.wait()
@@ -243,7 +244,7 @@ class Service:
                     log_warning("reports wait", words=batch.count, why=refusal.message)
                     self._outbox.put_back(batch)
                     await asyncio.sleep(_RETRY_S)
-                if self._outbox.count < settings.status_batch_max:
+                if _FEW_WORDS < batch.count and self._outbox.count < settings.status_batch_max:
                     await asyncio.sleep(settings.status_batch_ms / 1000)
 
     async def _look(self) -> None:
