@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from statistics import median
+from typing import TypeVar
 
 from alcor.base.clock import SystemClock
 from alcor.base.errors import Conflict
@@ -30,12 +31,14 @@ from alcor.store.plan import encode
 from alcor.store.reader import Txn
 from alcor.store.store import Outside, Store
 
+T = TypeVar("T", bound=Stored)
+
 CALLERS = 256
 HOSTS = 1000
 NETS = 200
 
 
-class Port(Stored):
+class Port(Stored, frozen=True):
     """As large as a usual Neutron port: about 350 bytes when encoded."""
 
     project_id: str
@@ -73,7 +76,17 @@ PORT: Table[Port] = Table(
     ),
     pools=(NUMBER,),
 )
-SCHEMA = Schema((PORT,))
+
+
+class Note(Stored, frozen=True):
+    """A small record: about 90 bytes when encoded."""
+
+    network_id: str
+    name: str = ""
+
+
+NOTE: Table[Note] = Table("note", Note, indexes=(Index("note network", lambda note: (note.network_id,)),))
+SCHEMA = Schema((PORT, NOTE))
 
 
 def ports(count: int) -> Iterator[Port]:
@@ -105,19 +118,25 @@ async def _open(path: Path) -> Store:
     return await Store.open(SCHEMA, SqliteLog(path), Outside(SystemClock(), Random()))
 
 
-async def _submit_all(folder: Path, count: int) -> list[float]:
+def notes(count: int) -> Iterator[Note]:
+    """Small records of a few networks."""
+    random = Random(2)
+    for number in range(count):
+        yield Note(id=str(uuid.UUID(int=random.getrandbits(128))), network_id=f"network-{number % NETS}")
+
+
+async def _submit_all(path: Path, table: Table[T], every: Iterator[T], count: int) -> list[float]:
     """Records per second of each of five rounds."""
-    store = await _open(folder / "submit.db")
-    every = iter(list(ports(5 * count)))
+    store = await _open(path)
 
     async def caller(many: int) -> None:
         for _ in range(many):
             new = next(every)
 
-            def create(txn: Txn, new: Port = new) -> None:
-                txn.insert(PORT, new)
+            def create(txn: Txn, new: T = new) -> None:
+                txn.insert(table, new)
 
-            await store.submit(create, tenant=new.project_id)
+            await store.submit(create)
 
     rates = []
     for _ in range(5):
@@ -167,7 +186,9 @@ async def _load(path: Path) -> None:
             break
         slices.append(time.perf_counter() - begin)
     slices.sort()
-    print(f"{store.tables.size(PORT)} {loaded:.2f} {_resident_mib():.0f} {slices[-len(slices) // 100] * 1000:.2f}")
+    print(
+        f"{store.tables.size(PORT)} {loaded:.2f} {_resident_mib():.0f} {slices[-len(slices) // 100] * 1000:.2f}"
+    )
     await store.close()
 
 
@@ -182,22 +203,39 @@ def main() -> None:
         asyncio.run(_load(asked.load))
         return
     part = 10 if asked.small else 1
-    print(f"store on {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {_commit()}")
+    print(
+        f"store on {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {_commit()}"
+    )
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        rates = asyncio.run(_submit_all(Path(folder), 51_200 // part))
-        print(f"submit, {CALLERS} callers, one port each: median {median(rates):.0f}/s of {min(rates):.0f}-{max(rates):.0f}/s")
+        count = 51_200 // part
+        _show(
+            "small records",
+            asyncio.run(_submit_all(Path(folder) / "a", NOTE, iter([*notes(5 * count)]), count)),
+        )
+        _show(
+            "ports, 8 indexes",
+            asyncio.run(_submit_all(Path(folder) / "b", PORT, iter([*ports(5 * count)]), count)),
+        )
         path = Path(folder) / "load.db"
         length = asyncio.run(_fill(path, 1_000_000 // part))
-        child = subprocess.run([sys.executable, __file__, "--load", str(path)], check=True, capture_output=True, text=True)
-        count, loaded_s, resident, slice_ms = child.stdout.split()
+        command = [sys.executable, __file__, "--load", str(path)]
+        child = subprocess.run(command, check=True, capture_output=True, text=True)
+        loaded, loaded_s, resident, slice_ms = child.stdout.split()
         print(
-            f"load of {count} ports of {length} bytes with 8 indexes: {loaded_s} s, {resident} MiB resident; "
+            f"load of {loaded} ports of {length} bytes with 8 indexes: {loaded_s} s, {resident} MiB resident; "
             f"a slice of a scan: p99 {slice_ms} ms"
         )
 
 
+def _show(what: str, rates: list[float]) -> None:
+    spread = f"{min(rates):.0f}-{max(rates):.0f}"
+    print(f"submit, {CALLERS} callers, {what}: median {median(rates):.0f}/s of {spread}/s")
+
+
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True
+    )
     return f"commit {found.stdout.strip() or 'unknown'}"
 
 

@@ -218,7 +218,11 @@ async def test_processes_that_write_at_once_agree_on_everything(open_store: Open
     assert stores[0].tables.revision == 120
 
 
-async def test_a_process_far_behind_catches_up_before_it_writes(open_store: Opener, tmp_path: Path) -> None:
+@pytest.mark.parametrize("far", [5, 2000])
+async def test_a_process_that_is_behind_catches_up_before_it_writes(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch, far: int
+) -> None:
+    monkeypatch.setattr("alcor.store.store._FAR_BEHIND", far)
     ahead = await open_store()
     behind = await open_store(follow_ms=10_000)
     for number in range(30):
@@ -367,6 +371,25 @@ async def test_a_store_that_is_closed_refuses_what_waits_and_what_comes(open_sto
         with pytest.raises(Unavailable, match="being stopped"):
             await asked
     await store.stopped()
+
+
+async def test_a_store_that_cannot_learn_an_outcome_is_closed_all_the_same(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alcor.store.store._CLOSE_S", 0.1)
+    store, faulty = await _faulty(open_store)
+    faulty.faults = [Fault.LANDS_UNANSWERED]
+    faulty.held.clear()
+    asked = asyncio.create_task(store.submit(add_net("a")))
+    await asyncio.sleep(0.05)
+    faulty.held.set()
+    faulty.is_cut = True
+    await asyncio.sleep(0.05)
+    await store.close()
+    with pytest.raises(Unavailable, match="outcome is unknown"):
+        await asked
+    again = await open_store()
+    assert {net.id for net in again.tables.scan(NET)} == {"a"}
 
 
 async def test_a_follower_that_fails_breaks_the_store_loudly_and_leaves_nobody_waiting(

@@ -7,17 +7,17 @@ from alcor.base.errors import Conflict
 from alcor.store.declare import Guard, Index, Pool, Reference, Schema, Stored, Table
 
 
-class Net(Stored):
+class Net(Stored, frozen=True):
     name: str = ""
     vni: int | None = None
 
 
-class Subnet(Stored):
+class Subnet(Stored, frozen=True):
     net: str
     kept: bool = False
 
 
-class Port(Stored):
+class Port(Stored, frozen=True):
     net: str = ""
     mac: str = ""
     host: str = ""

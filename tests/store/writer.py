@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that uses a log, for tests that kill or stop it: `python -m tests.store.writer PATH NAME VERB`."""
+"""A process that uses a log, for tests that end or stop it: `-m tests.store.writer PATH NAME tell|write|hold`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def pair(name: str) -> Callable[[Txn], None]:
     return request
 
 
-async def write(path: str, name: str) -> None:
-    """Writes for ever, and says what was acknowledged."""
+async def write(path: str, name: str, *, is_told: bool) -> None:
+    """Writes for ever, and says what was acknowledged if it `is_told`."""
     store = await Store.open(SCHEMA, SqliteLog(path), Outside(SystemClock(), Random()))
     say("ready")
     counter = iter(range(1_000_000))
@@ -45,7 +45,8 @@ async def write(path: str, name: str) -> None:
         while True:
             made = f"{name}-{next(counter):06}"
             done = await store.submit(pair(made))
-            say(made, done.position.revision)
+            if is_told:
+                say(made, done.position.revision)
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
 
@@ -64,7 +65,7 @@ async def hold(path: str) -> None:
 def main() -> None:
     configure_log("error", "text")
     path, name, verb = sys.argv[1:]
-    asyncio.run(write(path, name) if verb == "write" else hold(path))
+    asyncio.run(hold(path) if verb == "hold" else write(path, name, is_told=verb == "tell"))
 
 
 if __name__ == "__main__":

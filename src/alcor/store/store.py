@@ -33,10 +33,12 @@ _TURN_REQUESTS_MAX = 2000  # in one turn, however fast they are
 _RERUNS_MAX = 5  # of a turn that the log did not take
 _RETRY_MS_MIN, _RETRY_MS_MAX = 5, 500  # between attempts to reach a log that is out of reach
 _FOLLOW_RECORDS = 2000  # read from the log at once
+_FAR_BEHIND = 2000  # records; who lacks more reads them before it takes the pen
 _FOLLOW_FAST = 4  # times as often as usual is looked for records, for a second after others wrote
 _TRIM_S = 60.0  # between looks for history that is too old
 _TRIM_RECORDS = 2000  # forgotten in one commit
 _EXPIRE_S = 0.1  # between looks for requests whose deadline has passed
+_CLOSE_S = 5.0  # for a turn under way when the store is closed
 
 _STOPPING = "This process is being stopped. Nothing was changed."
 _BROKEN = "This process met a fault of its own and must be started again."
@@ -78,6 +80,7 @@ class Store:
         self._meters = outside.meters
         self._waiting = Waiting(outside.clock, outside.settings.turn_queue_max)
         self._followers: list[_Follower] = []
+        self._writing = asyncio.Lock()  # held by whoever uses the pen; taken before `_applying`
         self._applying = asyncio.Lock()  # held by whoever moves the tables
         self._round: Round | None = None  # run, and not answered
         self._has_pen = False
@@ -107,12 +110,15 @@ class Store:
         self._tasks = [asyncio.create_task(self._watched(loop)) for loop in loops]
 
     async def close(self) -> None:
-        """Ends after the turn that is under way; refuses what waits."""
+        """Ends after the turn that is under way, if it ends soon; refuses what waits."""
         self._end(_STOPPING)
-        async with self._applying:
-            for task in self._tasks:
-                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S), self._writing, self._applying:
+                self._cancel()
+        self._cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._round is not None:
+            self._round.refuse(Unavailable(_UNKNOWN))
         self._end(_STOPPING)
         await self._log.close()
 
@@ -159,6 +165,10 @@ class Store:
         self._followers.append(follower)
         return lambda: self._followers.remove(follower)
 
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
     async def _watched(self, loop: Coroutine[None, None, None]) -> None:
         try:
             await loop
@@ -181,7 +191,8 @@ class Store:
     async def _write(self) -> None:
         while True:
             await self._waiting.came.wait()
-            await self._turn()
+            async with self._writing:
+                await self._turn()
             await asyncio.sleep(0)  # those just answered come back before the next turn admits
 
     async def _turn(self) -> None:
@@ -189,12 +200,14 @@ class Store:
         try:
             head = await self._log.take_pen(self._settings.pen_wait_s)
             self._has_pen = True
+            if head.revision - self.tables.revision > _FAR_BEHIND:
+                await self._drop_pen()  # others need not wait while this process reads
             async with self._applying:
-                if head == self.tables.position or await self._follow():
-                    await self._run_turn()
-                else:
+                if head != self.tables.position and not await self._follow():
                     await self._drop_pen()
                     await self._load()
+                elif self._has_pen:
+                    await self._run_turn()
         except LogFault as fault:
             self._count_failure(fault)
             self._waiting.refuse(Unavailable(f"{fault} Nothing was changed."))
@@ -382,6 +395,6 @@ class Store:
     async def _trim_all(self, before_s: float) -> None:
         removed = _TRIM_RECORDS
         while removed == _TRIM_RECORDS:
-            async with self._applying:
+            async with self._writing:
                 removed = await self._log.trim(before_s, _TRIM_RECORDS)
             await asyncio.sleep(0.05)  # turns go on between

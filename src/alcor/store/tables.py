@@ -104,7 +104,7 @@ class Tables:
         return self._held.pools[pool].is_held(key, number)
 
     def scan(self, table: Table[T]) -> Iterator[T]:
-        """All objects, in order of id. The tables must not change meanwhile."""
+        """All objects, in no particular order. The tables must not change meanwhile."""
         decode = self.plans[table.name].decode
         return map(decode, self._held.rows[table.name])
 
