@@ -146,6 +146,36 @@ async def test_malformed_json_is_refused(api: Api, text: bytes):
     assert message.startswith("Body contains invalid data")
 
 
+@pytest.mark.parametrize("depth", [40, 400, 900, 100_000])
+async def test_deeply_nested_body_is_refused(api: Api, depth: int):
+    for name in ("name", "admin_state_up", "binding:profile", "mtu"):
+        text = b'{"port": {"%s": %s%s}}' % (name.encode(), b'{"a":' * depth, b"1" + b"}" * depth)
+        answer = await api.http.post("/v2.0/ports", content=text)
+        assert error_of(answer)[2] == "Body contains invalid data: it is nested more than 32 deep"
+
+
+async def test_body_that_is_wide_is_not_deep(api: Api):
+    network = await api.make("network")
+    profile = {"a": [[number] for number in range(100)]}
+    assert (await api.make("port", network_id=network["id"], **{"binding:profile": profile}))[
+        "binding:profile"
+    ] == profile
+
+
+@pytest.mark.parametrize("number", [10**30, 2**64, -(2**63) - 1])
+async def test_number_that_could_not_be_kept_is_refused(api: Api, number: int):
+    for fields in ({"binding:profile": {"a": [number]}}, {"admin_state_up": number}, {"name": number}):
+        refused = await api.refusal("POST", "ports", {"port": {"network_id": "x", **fields}})
+        assert refused == (
+            400,
+            "HTTPBadRequest",
+            "Body contains invalid data: a number is longer than 64 bits",
+        )
+    network = await api.make("network", name="1234567890123456789012345")
+    port = await api.make("port", network_id=network["id"], **{"binding:profile": {"a": 2**64 - 1}})
+    assert port["binding:profile"] == {"a": 2**64 - 1}
+
+
 async def test_body_of_another_media_type_is_415(api: Api):
     answer = await api.http.post(
         "/v2.0/networks", content=b"<x/>", headers={"Content-Type": "application/xml"}

@@ -40,7 +40,7 @@ def said(server: Served, commands: str) -> tuple[list[Any], str]:
     return answers, done.stderr.strip()
 
 
-def test_networks(server: Served):
+def test_networks_from_create_to_delete(server: Served):
     (made, listed, shown, changed, left), complaints = said(
         server,
         """
@@ -62,7 +62,7 @@ def test_networks(server: Served):
     assert left == []
 
 
-def test_subnets(server: Served):
+def test_subnets_from_create_to_delete(server: Served):
     (_, made, listed, shown, changed, unset, left), complaints = said(
         server,
         """
@@ -92,7 +92,7 @@ def test_subnets(server: Served):
     assert left == []
 
 
-def test_ports(server: Served):
+def test_ports_from_create_to_delete(server: Served):
     server.register_host("node1")
     (_, _, _, made, listed, shown, changed, unset, filtered, left), complaints = said(
         server,
@@ -177,7 +177,7 @@ def test_one_rule_is_shown_and_deleted_by_its_id(server: Served):
     assert shown["id"] == rule["id"]
 
 
-def test_agents(server: Served):
+def test_agents_are_shown_set_and_deleted(server: Served):
     server.register_host("node2")
     (listed,), complaints = said(server, "network agent list -f json --host node2")
     assert complaints == ""

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What clients ask first: versions, collections, extensions; and what operators ask: health and metrics."""
 
+import json
+
+from alcor.base.telemetry import configure_log
 from tests.api.world import Api, error_of
 
 BUILT = {
@@ -79,6 +82,19 @@ async def test_metrics_count_requests_and_refusals(api: Api):
     assert 'alcor_requests_total{method="GET",resource="",status="404"} 1.0' in text
     assert 'alcor_refusals_total{type="NetworkNotFound"} 1.0' in text
     assert 'alcor_request_seconds_count{method="POST"} 1.0' in text
+
+
+async def test_log_lines_of_a_request_carry_its_id(api: Api):
+    lines: list[str] = []
+    configure_log("debug", "json", write=lines.append)
+    try:
+        answer = await api.get("networks/none")
+    finally:
+        configure_log("info", "text")
+    said = [json.loads(line) for line in lines]
+    assert [line["event"] for line in said] == ["refused", "answered"]
+    assert {line["request"] for line in said} == {answer.headers["x-openstack-request-id"]}
+    assert (said[1]["path"], said[1]["status"]) == ("/v2.0/networks/none", 404)
 
 
 async def test_fault_of_ours_is_500_with_the_request_id_and_the_process_stays(api: Api, monkeypatch, capsys):

@@ -52,6 +52,12 @@ async def test_caller_who_names_only_its_project_is_a_member_of_it(api: Api):
     await api.make("network", project="p1")
 
 
+async def test_claim_of_absurd_length_is_401(api: Api):
+    answer = await api.get("networks", project="p" * 256)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Keystone")
+    assert await api.names("networks", project="p" * 255) == []
+
+
 async def test_roles_are_read_in_any_case_and_admin_wins(api: Api):
     await api.make("network", name="n", project="p1")
     assert await api.names("networks", project="p2", roles="reader, Admin") == ["n"]

@@ -29,7 +29,7 @@ def network(server: Served) -> Iterator[Any]:
         yield connection.network
 
 
-def test_networks(network: Any):
+def test_networks_from_create_to_delete(network: Any):
     made = network.create_network(name="n", description="d")
     assert made.is_admin_state_up
     assert made.project_id
@@ -45,7 +45,7 @@ def test_networks(network: Any):
         network.get_network(made.id)
 
 
-def test_subnets(network: Any):
+def test_subnets_from_create_to_delete(network: Any):
     net = network.create_network(name="n")
     made = network.create_subnet(network_id=net.id, ip_version=6, cidr="2001:db8::/64", name="s")
     assert made.gateway_ip == "2001:db8::1"
@@ -58,7 +58,7 @@ def test_subnets(network: Any):
     assert list(network.subnets()) == []
 
 
-def test_ports(server: Served, network: Any):
+def test_ports_from_create_to_delete(server: Served, network: Any):
     server.register_host("node1")
     net = network.create_network(name="n")
     network.create_subnet(network_id=net.id, ip_version=4, cidr="10.0.0.0/24")

@@ -75,17 +75,19 @@ class App:
             status = reply.status
             await self._send(reply, request, send)
         except ClientGoneError:
-            log_debug("client gone", method=request.method, path=request.path)
+            log_debug("client gone")
         finally:
             self.parts.bodies.release(request.held_bytes)
-            self._count(request, place.label if place else "", status, perf_counter() - begun)
+            seconds = perf_counter() - begun
+            self._count(request, place.label if place else "", status, seconds)
+            log_debug("answered", method=request.method, path=request.path, status=status, seconds=seconds)
 
     async def _replied(self, request: Request, place: Place | None, last: tuple[str, ...]) -> Reply:
         try:
             return await self._handled(request, place, last)
         except Refusal as refusal:
             self.parts.meters.counter(metrics.REFUSALS, refusal.type).inc()
-            log_debug("request refused", method=request.method, path=request.path, type=refusal.type)
+            log_debug("refused", type=refusal.type, message=refusal.message)
             reply = refused(refusal)
             reply.closes = isinstance(refusal, TooLarge) or refusal.type == BODIES_EXCEEDED
             if isinstance(refusal, MethodNotAllowed) and place is not None:

@@ -4,11 +4,13 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from alcor.base.errors import Unauthorized
 from alcor.resource.context import Identity, identity
 
 DEFAULT_PROJECT = "00000000000000000000000000000001"  # of a caller that names none
 DEFAULT_USER = "admin"
 _KNOWN_MAX = 4_096  # identities that stay made
+_CLAIM_MAX = 255  # characters of what a caller says of itself, as Neutron keeps it
 
 
 class Auth(Protocol):
@@ -35,7 +37,7 @@ class NoAuth:
         self._known: dict[tuple[bytes, bytes, bytes], Identity] = {}
 
     async def authenticate(self, headers: Mapping[bytes, bytes]) -> Identity:
-        """The identity that the headers claim."""
+        """The identity that the headers claim. Raises Unauthorized for a claim of absurd length."""
         claim = (
             headers.get(b"x-project-id") or headers.get(b"x-tenant-id") or b"",
             headers.get(b"x-user-id") or b"",
@@ -45,6 +47,10 @@ class NoAuth:
         if known is None:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
+            if max(map(len, claim)) > _CLAIM_MAX:
+                raise Unauthorized(
+                    f"A project, user or list of roles is longer than {_CLAIM_MAX} characters."
+                )
             known = self._known[claim] = _believed(*(part.decode("latin-1") for part in claim))
         return known
 

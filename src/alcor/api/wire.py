@@ -6,6 +6,7 @@ Past this module JSON is plain Python values; what Neutron's clients read of an 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,10 @@ REVISION = b"x-alcor-revision"  # the log revision at which an answer was true
 REQUEST_ID = b"x-openstack-request-id"
 
 BODIES_EXCEEDED = "RequestBodiesExceeded"  # the type of its refusal
+
+DEPTH_MAX = 32  # lists and objects within each other in a body
+_TOO_DEEP = f"it is nested more than {DEPTH_MAX} deep"
+_MANY_DIGITS = re.compile(rb"[0-9]{19}")  # of a number that may not fit into 64 bits
 
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -89,12 +94,7 @@ class Request:
         if kind and kind.partition(b";")[0].strip().lower() != JSON:
             name = kind.decode("latin-1")
             raise UnsupportedMedia(f"The content type {name} is not read here: send application/json.")
-        body = await self.body(settings)
-        try:
-            return _decode(body)
-        except (msgspec.DecodeError, RecursionError) as wrong:
-            reason = "it is nested too deeply" if isinstance(wrong, RecursionError) else str(wrong)
-            raise Invalid(f"Body contains invalid data: {reason}") from None
+        return parse_json(await self.body(settings))
 
     async def body(self, settings: Settings) -> bytes:
         """The body, held until the request is answered.
@@ -146,6 +146,40 @@ class Reply:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     chunks: AsyncGenerator[bytes, None] | None = None
     closes: bool = False  # the connection is of no more use: part of the request was not read
+
+
+def parse_json(body: bytes) -> object:
+    """The value of a JSON text. Raises Invalid, also for what could not be kept or would exhaust the stack."""
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, RecursionError) as wrong:
+        reason = _TOO_DEEP if isinstance(wrong, RecursionError) else str(wrong)
+        raise Invalid(f"Body contains invalid data: {reason}") from None
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deep(value):
+        raise Invalid(f"Body contains invalid data: {_TOO_DEEP}")
+    if _MANY_DIGITS.search(body):
+        try:
+            msgspec.msgpack.encode(value)
+        except OverflowError:
+            raise Invalid("Body contains invalid data: a number is longer than 64 bits") from None
+    return value
+
+
+def _is_deep(value: object) -> bool:
+    """Whether lists and objects are nested more than `DEPTH_MAX` deep."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [
+            inner
+            for outer in level
+            for inner in (
+                outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
+            )
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def json_reply(status: int, value: object, revision: int | None = None) -> Reply:

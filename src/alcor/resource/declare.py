@@ -55,7 +55,9 @@ class Api:
 class Standard(Stored, frozen=True, kw_only=True):
     """The attributes that every REST noun has. The engine keeps all of them but `description`."""
 
-    project_id: Annotated[str, Api(set_by="admin")] = ""  # another project than the caller's: admin only
+    project_id: Annotated[str, Api(set_by="admin", max_length=255)] = (
+        ""  # another project than the caller's: admin only
+    )
     description: Annotated[str, Api(put=True, max_length=255, nullable=True)] = ""
     created_at: Annotated[str, Api(post=False)] = ""
     updated_at: Annotated[str, Api(post=False)] = ""
