@@ -31,6 +31,7 @@ from harness import (
     control_plane,
     cpu_s,
     load,
+    memory_mib,
     options,
     request,
     scratch,
@@ -123,7 +124,7 @@ async def measured(plane: Plane, report: Report, name: str, asked: Sequence[byte
 async def all_measured(plane: Plane, hosts: Child, report: Report, cloud: Cloud, first: list[Port]) -> None:
     """Waits for the hosts, then measures."""
     took_s = await settled(plane, hosts, cloud.hosts)
-    memory = f"then the control plane holds {plane.memory_mib() / 1024:.2f} GiB"
+    memory = f"then the control plane holds {memory_mib(plane.child.pid) / 1024:.2f} GiB"
     report.add(Figure(f"{cloud.hosts:,} hosts connected, served and idle", "s", [took_s], note=memory))
     single = request("POST", "ports", {"port": await given(plane)})
     await measured(plane, report, "POST port", [single])

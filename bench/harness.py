@@ -159,18 +159,19 @@ class Plane:
         listening = Path("/proc/net/tcp").read_text(encoding="ascii")
         return f":{self.port:04X} 00000000:0000 0A" in listening
 
-    def memory_mib(self, which: str = "VmRSS") -> float:
-        """What the process holds; `VmHWM` is the most that it ever held."""
-        for line in Path(f"/proc/{self.child.pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(which):
-                return int(line.split()[1]) / 1024
-        raise AssertionError(f"the kernel does not say {which}")
-
 
 def cpu_s(pid: int) -> float:
     """Processor seconds that a process has used."""
     used = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
     return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mib(pid: int, which: str = "VmRSS") -> float:
+    """What a process holds; `VmHWM` is the most that it ever held."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(which):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"the kernel does not say {which}")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvloop
 from filled import Cloud, fill
-from harness import Connection, Figure, Plane, Report, options, request, scratch
+from harness import Connection, Figure, Plane, Report, memory_mib, options, request, scratch
 
 LOADED = b"goal state loaded"
 START_S_MAX = 300.0
@@ -46,6 +46,7 @@ async def started(folder: Path) -> Start:
             await asyncio.sleep(0.02)
         api = await Connection.open(plane.port)
         await api.ask(request("GET", "ports?limit=1"))
+        api.close()
         answered_s = time.perf_counter() - begun
         while LOADED not in plane.child.log.read_bytes():
             if time.perf_counter() > until:
@@ -55,9 +56,7 @@ async def started(folder: Path) -> Start:
             await asyncio.sleep(0.05)
         loaded_s = time.perf_counter() - begun
         await asyncio.sleep(SETTLE_S)
-        await api.ask(request("GET", "ports?limit=1"))
-        api.close()
-        return Start(answered_s, loaded_s, plane.memory_mib("VmHWM"), plane.memory_mib("VmRSS"))
+        return Start(answered_s, loaded_s, memory_mib(plane.child.pid, "VmHWM"), memory_mib(plane.child.pid))
     finally:
         await plane.child.stop()
 
