@@ -3,6 +3,7 @@
 
 import re
 
+from alcor.base.errors import Unavailable
 from tests.api.world import Api, error_of
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -138,6 +139,18 @@ async def test_if_match_that_is_no_revision_is_refused_or_means_nothing(api: Api
     for tag in ("revision_number=x", "revision_number=", "revision_number=1, revision_number=2"):
         assert (await api.refusal("PUT", url, body, headers={"If-Match": tag}))[:2] == (400, "BadRequest")
     assert (await api.call("PUT", url, body, headers={"If-Match": "*"})).status_code == 200
+
+
+async def test_reads_are_refused_while_the_log_is_out_of_reach(api: Api, monkeypatch):
+    network = await api.make("network")
+
+    async def unreachable():
+        raise Unavailable("The log is out of reach.")
+
+    monkeypatch.setattr(api.store, "caught_up", unreachable)
+    for path in ("networks", f"networks/{network['id']}"):
+        assert await api.refusal("GET", path) == (503, "ServiceUnavailable", "The log is out of reach.")
+    assert (await api.http.get("/healthz")).status_code == 503
 
 
 async def test_fields_choose_what_is_answered_and_unknown_ones_are_ignored(api: Api):
