@@ -26,7 +26,7 @@ from alcor.dataplane.values import (
     SetField,
     Term,
 )
-from alcor.testing.ovs.check import FlowRefused, check_flow
+from alcor.testing.ovs.check import FlowRefused, checked_pattern
 from alcor.testing.ovs.extract import extract
 from alcor.testing.ovs.state import NEEDS, WIDTHS, Need, State, holds, new_state, pattern_of, read
 from alcor.testing.ovs.translate import arrive
@@ -88,7 +88,7 @@ class FlowSets:
     def _keep(self, flow: Flow, flows: dict[object, Flow]) -> None:
         pattern = pattern_of(flow.match)
         try:
-            check_flow(flow, pattern)
+            checked_pattern(flow)
         except FlowRefused:
             return
         flows.setdefault((flow.table, flow.priority, pattern), flow)
@@ -112,6 +112,8 @@ class FlowSets:
             terms["nd_options_type"] = _exact("nd_options_type", read(state, "nd_options_type"))
         value, mask = self._value(name, state), self._mask(name)
         mask = mask if is_masked and mask != (1 << FIELDS[name].bits) - 1 else (1 << FIELDS[name].bits) - 1
+        if name == "vlan_tci":
+            mask = 0x1FFF if is_masked and read(state, name) else 0xFFFF
         action: Action = Controller(b"aimed")
         match verb:
             case "match":

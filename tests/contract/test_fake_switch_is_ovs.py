@@ -17,9 +17,8 @@ import pytest
 
 from alcor.dataplane.values import Conjunction, Flow
 from alcor.testing import conntrack
-from alcor.testing.ovs.check import FlowRefused, check_flow
+from alcor.testing.ovs.check import FlowRefused, checked_pattern
 from alcor.testing.ovs.extract import Layout
-from alcor.testing.ovs.state import pattern_of
 from tests.contract.comparison import Case, difference, is_usable, run_fake, shrunk
 from tests.contract.coverage_of_kinds import kinds_of, state_name, table_of, wanted
 from tests.contract.flow_sets import FlowSets, Recipe, spoilt
@@ -74,7 +73,7 @@ def test_both_refuse_the_same_flows(real: RealSwitch) -> None:
 
 def _refusal(flow: Flow) -> str:
     try:
-        check_flow(flow, pattern_of(flow.match))
+        checked_pattern(flow)
     except FlowRefused as refused:
         return str(refused)
     return ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from alcor.base.clock import Clock
 from alcor.dataplane.values import Flow, Match
 from alcor.testing.conntrack import Conntrack
-from alcor.testing.ovs.check import FlowRefused, check_flow
+from alcor.testing.ovs.check import FlowRefused, checked_pattern
 from alcor.testing.ovs.classifier import Ambiguity, Classifier, Rule, rule_of
 from alcor.testing.ovs.execute import Emission, InFlight, PacketIn, Passage, Switchboard
 from alcor.testing.ovs.state import HEADERS_FROM, new_state, pattern_of
@@ -53,9 +53,7 @@ class FakeSwitch:
 
         A flow replaces the one of its identity and starts its count anew; deleting what is not there is no error.
         """
-        rules = [rule_of(flow) for flow in adds]
-        for rule in rules:
-            check_flow(rule.flow, rule.pattern)
+        rules = [rule_of(flow, checked_pattern(flow)) for flow in adds]
         for flow in deletes:
             self._table(flow.table).remove(flow.priority, pattern_of(flow.match))
         for rule in rules:

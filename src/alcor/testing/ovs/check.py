@@ -33,6 +33,7 @@ from alcor.testing.ovs.state import (
     holds,
     implies,
     new_state,
+    pattern_of,
 )
 
 TABLE_MAX, PORT_MAX = 253, 0xFEFF  # table 254 is OVS's own; ports above are reserved
@@ -48,8 +49,12 @@ class FlowRefused(Exception):
     """OVS would answer this flow with an OpenFlow error; the message starts with its name."""
 
 
-def check_flow(flow: Flow, pattern: Pattern) -> None:
-    """Raise FlowRefused unless OVS accepts the flow."""
+def checked_pattern(flow: Flow) -> Pattern:
+    """The flow's match as OVS keeps it. Raises FlowRefused unless OVS accepts the flow."""
+    for term in flow.match:
+        if term.field not in FIELDS:
+            raise FlowRefused(f"OFPBMC_BAD_FIELD: {term.field}")
+    pattern = pattern_of(flow.match)
     if not 0 <= flow.table <= TABLE_MAX:
         raise FlowRefused(f"OFPFMFC_BAD_TABLE_ID: no table {flow.table}")
     if not 0 <= flow.priority <= 0xFFFF:
@@ -59,15 +64,14 @@ def check_flow(flow: Flow, pattern: Pattern) -> None:
     for (slot, _), value in zip(pattern.slots, pattern.values, strict=True):
         matched[slot] = value
     _check_actions(flow.actions, pattern, matched)
+    return pattern
 
 
 def _check_match(match: Match, pattern: Pattern) -> None:
     seen: dict[int, str] = {}
     kind = dict(zip((slot for slot, _ in pattern.slots), pattern.values, strict=True)).get(ETH_TYPE)
     for term in match:
-        field = FIELDS.get(term.field)
-        if field is None:
-            raise FlowRefused(f"OFPBMC_BAD_FIELD: {term.field}")
+        field = FIELDS[term.field]
         full = (1 << field.bits) - 1
         if term.mask != full and not field.maskable:
             raise FlowRefused(f"OFPBMC_BAD_MASK: {term.field}")

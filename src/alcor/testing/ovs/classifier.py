@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from alcor.dataplane.values import Conjunction, Flow
-from alcor.testing.ovs.state import CONJ_ID, WHOLE, Pattern, State, pattern_of
+from alcor.testing.ovs.state import CONJ_ID, WHOLE, Pattern, State
 
 REMEMBERED_MAX = 10_000  # outcomes of look-ups, per table
 
@@ -28,10 +28,10 @@ class Rule:
     packets: int = 0
 
 
-def rule_of(flow: Flow) -> Rule:
-    """The flow as a rule that has seen nothing."""
+def rule_of(flow: Flow, pattern: Pattern) -> Rule:
+    """The flow as a rule that has seen nothing; `pattern` is its match."""
     conjunctions = tuple(action for action in flow.actions if isinstance(action, Conjunction))
-    return Rule(flow, pattern_of(flow.match), conjunctions)
+    return Rule(flow, pattern, conjunctions)
 
 
 @dataclass(frozen=True, slots=True)

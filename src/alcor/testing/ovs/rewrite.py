@@ -61,6 +61,9 @@ def pending(base: State, state: State) -> Changes:
         if state[NW_PROTO] in _WITH_PORTS.get(kind, ()):
             slots += (TP_SRC, TP_DST)
     changes = [(slot, state[slot]) for slot in slots if base[slot] != state[slot]]
+    if state[NW_PROTO] in (_ICMP, _ICMPV6) and any(slot in (TP_SRC, TP_DST) for slot, _ in changes):
+        changes = [each for each in changes if each[0] not in (TP_SRC, TP_DST)]
+        changes += [(TP_SRC, state[TP_SRC]), (TP_DST, state[TP_DST])]  # type and code are written as one
     if (base[VLAN_TCI], base[VLAN_TPID]) != (state[VLAN_TCI], state[VLAN_TPID]):
         changes += _retagging(base, state)
     for slot in (*slots, VLAN_TCI, VLAN_TPID):
