@@ -3,7 +3,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Numbers:
@@ -35,9 +35,9 @@ class Counts:
 
     __slots__ = ("_counts", "_sorted")
 
-    def __init__(self) -> None:
-        self._sorted = array("I")
-        self._counts = array("I")
+    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
+        self._sorted = array("I", sorted(counts) if counts else ())
+        self._counts = array("I", [counts[number] for number in self._sorted] if counts else ())
 
     def add(self, number: int, times: int = 1) -> bool:
         """Counts the number up; True if it was not in it."""

@@ -5,7 +5,8 @@ Scopes are nodes; a row of scope S that needs scope T counts on the edge from S 
 scope reaches, counted by the edges that lead there. Knows no rows (`goal.compiler`) and sends nothing (`push`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from alcor.dataplane.rows import Row
@@ -14,6 +15,7 @@ from alcor.goal.counts import Counts, Numbers
 from alcor.goal.declare import GoalFeature, Need, host_scope
 
 _OWN = host_scope("")
+_NOTHING: AbstractSet[str] = frozenset()
 
 
 class Moves(NamedTuple):
@@ -39,23 +41,18 @@ class Interest:
 
     def apply(self, changes: Iterable[RowChange]) -> Moves:
         """Takes changes of rows; answers the net moves."""
-        edges: dict[tuple[str, str], int] = {}
-        for change in changes:
-            old, new = targets_of(self._needs, change.old_row), targets_of(self._needs, change.new_row)
-            for target in old - new:
-                edges[change.scope, target] = edges.get((change.scope, target), 0) - 1
-            for target in new - old:
-                edges[change.scope, target] = edges.get((change.scope, target), 0) + 1
-        for (scope, target), count in edges.items():
-            if count > 0:
-                self._connect(self._number(scope), self._number(target), count)
-        cut = [
-            (self._number(scope), self._number(target), -count)
-            for (scope, target), count in edges.items()
-            if count < 0
-        ]
+        cut = []
+        for (scope, target), count in self._edges(changes).items():
+            start, end = self._number(scope), self._number(target)
+            if count > 0 and self._connect(start, end, count):
+                for host in self._hosts_of(start):
+                    self._enter(host, end)
+            elif count < 0:
+                cut.append((start, end, -count))
         for start, end, count in cut:
-            self._cut(start, end, count)
+            if self._cut(start, end, count):
+                for host in self._hosts_of(start):
+                    self._leave(host, end)
         for host in self._doubtful:
             self._collect(host)
         self._doubtful.clear()
@@ -64,6 +61,32 @@ class Interest:
             self._release(end)
             self._release(start)
         return moves
+
+    def note(self, changes: Iterable[RowChange]) -> None:
+        """Takes changes of rows during a load: hosts and scopes are told only after `spread` has run to its end."""
+        for (scope, target), count in self._edges(changes).items():
+            start, end = self._number(scope), self._number(target)
+            if count > 0:
+                self._connect(start, end, count)
+            elif count < 0:
+                self._cut(start, end, -count)
+                self._release(end)
+                self._release(start)
+
+    def spread(self) -> Iterator[None]:
+        """Finds what every host needs, pausing after each; what changes meanwhile is to be applied after its end."""
+        for number, node in enumerate(self._nodes):
+            if node is None or not node.name.startswith(_OWN):
+                continue
+            reached = self._reached(number)
+            incoming: dict[int, int] = {}
+            for start in (number, *reached):
+                for end in self._node(start).targets.all():
+                    incoming[end] = incoming.get(end, 0) + 1
+            self._scopes[number] = Counts(incoming)
+            for scope in reached:
+                self._node(scope).hosts.add(number)
+            yield
 
     def hosts(self, scope: str) -> list[str]:
         """The hosts that need the scope."""
@@ -89,11 +112,22 @@ class Interest:
         """How many scopes are known: those with needs, and those needed."""
         return len(self._numbers)
 
-    def _connect(self, start: int, end: int, count: int) -> None:
-        if self._node(start).targets.add(end, count):
-            self._node(end).sources += 1
-            for host in self._hosts_of(start):
-                self._enter(host, end)
+    def _edges(self, changes: Iterable[RowChange]) -> dict[tuple[str, str], int]:
+        """By how much the rows on each edge, from scope to scope, become more or fewer."""
+        edges: dict[tuple[str, str], int] = {}
+        for change in changes:
+            old, new = targets_of(self._needs, change.old_row), targets_of(self._needs, change.new_row)
+            for target in old - new:
+                edges[change.scope, target] = edges.get((change.scope, target), 0) - 1
+            for target in new - old:
+                edges[change.scope, target] = edges.get((change.scope, target), 0) + 1
+        return edges
+
+    def _connect(self, start: int, end: int, count: int) -> bool:
+        """Puts rows on an edge; True if there were none."""
+        is_new = self._node(start).targets.add(end, count)
+        self._node(end).sources += is_new
+        return is_new
 
     def _enter(self, host: int, scope: int) -> None:
         if self._scopes.setdefault(host, Counts()).add(scope):
@@ -104,18 +138,18 @@ class Interest:
             # After what it needs, so that hosts are sent that first.
             self._moved[host, scope] = self._moved.get((host, scope), 0) + 1
 
-    def _cut(self, start: int, end: int, count: int) -> None:
-        if self._node(start).targets.drop(end, count):
-            self._node(end).sources -= 1
-            for host in self._hosts_of(start):
-                self._leave(host, end)
+    def _cut(self, start: int, end: int, count: int) -> bool:
+        """Takes rows off an edge; True if there are none left."""
+        is_gone = self._node(start).targets.drop(end, count)
+        self._node(end).sources -= is_gone
+        return is_gone
 
     def _leave(self, host: int, scope: int) -> None:
         if self._scopes[host].drop(scope):
             self._gone(host, scope)
             for target in list(self._node(scope).targets.all()):
                 self._leave(host, target)
-        elif self._is_on_cycle(scope):
+        elif scope in self._reached(scope):
             # What is left may be scopes that only hold one another: counting alone does not see that.
             self._doubtful.add(host)
 
@@ -123,27 +157,20 @@ class Interest:
         self._node(scope).hosts.remove(host)
         self._moved[host, scope] = self._moved.get((host, scope), 0) - 1
 
-    def _is_on_cycle(self, scope: int) -> bool:
-        seen: set[int] = set()
-        ahead = list(self._node(scope).targets.all())
-        while ahead:
-            number = ahead.pop()
-            if number == scope:
-                return True
-            if number not in seen:
-                seen.add(number)
-                ahead += self._node(number).targets.all()
-        return False
-
-    def _collect(self, host: int) -> None:
-        """Drops what the host's own scope does not reach any more."""
+    def _reached(self, start: int) -> set[int]:
+        """What edges lead to from a scope; the scope itself only by a circle."""
         reached: set[int] = set()
-        ahead = list(self._node(host).targets.all())
+        ahead = list(self._node(start).targets.all())
         while ahead:
             number = ahead.pop()
             if number not in reached:
                 reached.add(number)
                 ahead += self._node(number).targets.all()
+        return reached
+
+    def _collect(self, host: int) -> None:
+        """Drops what the host's own scope does not reach any more."""
+        reached = self._reached(host)
         counts = self._scopes[host]
         stranded = [number for number in counts.all() if number not in reached]
         for number in stranded:
@@ -218,10 +245,14 @@ def needs_of(features: Sequence[GoalFeature]) -> Needs:
     return found
 
 
-def targets_of(needs: Needs, row: Row | None) -> set[str]:
+def targets_of(needs: Needs, row: Row | None) -> AbstractSet[str]:
     """The scopes that a host with this row needs. Nobody may need another host's own scope: that is asserted."""
-    targets = {scope for need in needs.get(type(row), ()) for scope in need.scopes(row)} if row else set()
-    assert not any(target.startswith(_OWN) for target in targets), f"{row} needs a host's own scope"
+    of_kind = needs.get(type(row)) if row else None
+    if of_kind is None:
+        return _NOTHING
+    targets = {scope for need in of_kind for scope in need.scopes(row)}
+    for target in targets:
+        assert not target.startswith(_OWN), f"{row} needs a host's own scope"
     return targets
 
 

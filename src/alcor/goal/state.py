@@ -24,17 +24,32 @@ class Goal:
     def __init__(self, features: Sequence[GoalFeature]) -> None:
         self.compiler = Compiler(features)
         self.interest = Interest(features)
+        self._is_loading = False
+        self._late: list[RowChange] | None = None  # what came while interest was spread
 
     def load(self, source: Source) -> Iterator[None]:
         """Fills an empty goal from the state, pausing every few milliseconds."""
+        self._is_loading = True
         return self._load(self.compiler.load(source))
 
     def apply(self, reader: Reader, changes: Iterable[Change]) -> Step:
         """Takes one turn's changes, `reader` being the state right after them."""
         rows = self.compiler.apply(reader, changes)
+        if self._is_loading:
+            if self._late is None:
+                self.interest.note(rows)
+            else:
+                self._late += rows
+            return Step(rows, Moves([], []))
         return Step(rows, self.interest.apply(rows))
 
     def _load(self, slices: Iterator[list[RowChange]]) -> Iterator[None]:
         for changes in slices:
-            self.interest.apply(changes)
+            self.interest.note(changes)
             yield
+        self._late = []
+        for _ in self.interest.spread():
+            yield
+        self.interest.apply(self._late)
+        self._late = None
+        self._is_loading = False
