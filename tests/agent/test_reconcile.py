@@ -182,6 +182,22 @@ async def test_a_refused_flow_is_tried_again_by_each_audit() -> None:
     assert len(switch.flows) == 1
 
 
+async def test_a_large_difference_goes_in_parts_additions_first() -> None:
+    old, new = [flow(0, number, 5) for number in range(1500)], [flow(5, number, 5) for number in range(2500)]
+    subject, _ = reconciler(*new)
+    switch = MemorySwitch(by_identity(old))
+    await subject.attach(switch, ())
+    await subject.settle()
+    assert [(len(adds), len(deletes)) for adds, deletes in switch.sent] == [
+        (1000, 0),
+        (1000, 0),
+        (500, 0),
+        (0, 1000),
+        (0, 500),
+    ]
+    assert switch.flows == by_identity(new)
+
+
 async def test_many_refusals_are_told_in_few_lines() -> None:
     subject, meters = reconciler(*(flow(0, number, 5, priority=13) for number in range(30)))
     await subject.attach(MemorySwitch(refused={13}), ())

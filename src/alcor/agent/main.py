@@ -34,7 +34,7 @@ from alcor.dataplane.rows import HostFacts, HostFeature, Interface
 PLACES_PER_SLICE = 100  # rows derived before others in the loop get their turn
 SWITCH_RETRY_S = 0.1  # between attempts to reach a switch that is not there
 # Flows are many small values that live long and make no cycles: the usual thresholds double the time to derive them.
-GC_THRESHOLDS = (50_000, 20, 100)
+GC_THRESHOLDS = (20_000, 10, 50)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.pipeline import CLASSIFY, COOKIE
 from alcor.dataplane.values import Flow
 
+AT_ONCE_MAX = 1_000  # flows given to the switch at once, and so atomically
 TOLD_MAX = 10  # failures told one by one; the rest are counted
 
 
@@ -183,7 +184,14 @@ class Reconciler:
         deletes = sorted(deletes, key=lambda flow: (not flow.actions, flow.table))
         for flow in adds:
             self.refused.pop(flow.identity, None)
-        failures = await self._switch.apply(adds, deletes)
+        if len(adds) + len(deletes) <= AT_ONCE_MAX:
+            failures = [*await self._switch.apply(adds, deletes)]
+        else:
+            failures = []
+            for start in range(0, len(adds), AT_ONCE_MAX):
+                failures += await self._switch.apply(adds[start : start + AT_ONCE_MAX], ())
+            for start in range(0, len(deletes), AT_ONCE_MAX):
+                failures += await self._switch.apply((), deletes[start : start + AT_ONCE_MAX])
         self._meters.counter(FLOW_CHANGES, "add").inc(len(adds))
         self._meters.counter(FLOW_CHANGES, "delete").inc(len(deletes))
         if failures:
