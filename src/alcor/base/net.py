@@ -49,8 +49,7 @@ def mac_int(mac: Mac) -> int:
 
 def mac_of(number: int) -> Mac:
     """The MAC of a 48-bit number."""
-    digits = f"{number:012x}"
-    return Mac(":".join(digits[place : place + 2] for place in range(0, 12, 2)))
+    return Mac(number.to_bytes(6, "big").hex(":"))
 
 
 def ip_version(ip: Ip | Cidr) -> int:
@@ -62,8 +61,7 @@ def ip_int(ip: Ip) -> int:
     """The address as a number (32 or 128 bits)."""
     if ":" in ip:
         return int.from_bytes(socket.inet_pton(socket.AF_INET6, ip), "big")
-    a, b, c, d = ip.split(".")
-    return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)
+    return int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")
 
 
 def ip_of(number: int, version: int) -> Ip:

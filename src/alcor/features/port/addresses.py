@@ -4,8 +4,8 @@
 from collections.abc import Sequence
 
 from alcor.base.errors import Conflict, Invalid
-from alcor.base.net import Ip, Mac, cidr_bounds, eui64, ip_in, ip_int, ip_of, mac_of
-from alcor.features.port.model import ADDRESSES, BY_ADDRESS, BY_MAC, PORT, FixedIp, Port
+from alcor.base.net import Ip, Mac, cidr_bounds, eui64, ip_in, ip_int, ip_of, mac_int, mac_of
+from alcor.features.port.model import ADDRESSES, BY_IPV6, BY_MAC, PORT, FixedIp, Port, address_taken
 from alcor.features.subnet.model import BY_NETWORK, SUBNET, Subnet
 from alcor.resource.declare import Context
 from alcor.store.reader import Txn
@@ -102,13 +102,17 @@ def _as_asked(txn: Txn, port: Port, subnets: Sequence[Subnet], fixed: FixedIp) -
 
 
 def _refuse_taken(txn: Txn, port: Port, subnet: Subnet, ip: Ip) -> None:
-    for other in txn.find(PORT, BY_ADDRESS, ip):
-        if other.id != port.id and any(
-            fixed.subnet_id == subnet.id and fixed.ip_address == ip for fixed in other.fixed_ips
-        ):
-            raise Conflict(
-                f"IP address {ip} already allocated in subnet {subnet.id}", type="IpAddressAlreadyAllocated"
-            )
+    own = txn.peek(PORT, port.id)
+    if own is not None and FixedIp(subnet.id, ip) in own.fixed_ips:
+        return
+    if _is_taken(txn, subnet, ip):
+        raise address_taken(subnet.id, ip)
+
+
+def _is_taken(txn: Txn, subnet: Subnet, ip: Ip) -> bool:
+    if subnet.ip_version == 4:
+        return txn.is_held(ADDRESSES, subnet.id, ip_int(ip))
+    return txn.count(PORT, BY_IPV6, (subnet.id, ip)) > 0
 
 
 def _from_pools(txn: Txn, ctx: Context, subnet: Subnet, chosen: Sequence[FixedIp]) -> FixedIp:
@@ -130,14 +134,15 @@ def _automatic(txn: Txn, port: Port, subnet: Subnet) -> FixedIp:
 def _free_address(txn: Txn, ctx: Context, subnet: Subnet, chosen: Sequence[FixedIp]) -> Ip | None:
     mine = {ip_int(fixed.ip_address) for fixed in chosen if fixed.subnet_id == subnet.id}
     if subnet.ip_version == 4:
-        number = txn.allocate(ADDRESSES, subnet.id, _without(subnet.ranges, mine))
+        ranges = _without(subnet.ranges, mine) if mine else subnet.ranges
+        number = txn.allocate(ADDRESSES, subnet.id, ranges)
         return None if number is None else ip_of(number, 4)
     return _free_v6(txn, ctx, subnet, mine)
 
 
-def _without(ranges: list[tuple[int, int]], taken: set[int]) -> list[tuple[int, int]]:
+def _without(ranges: Sequence[tuple[int, int]], taken: set[int]) -> Sequence[tuple[int, int]]:
     for number in sorted(taken):
-        split = []
+        split: list[tuple[int, int]] = []
         for first, last in ranges:
             inside = first <= number <= last
             split += [(first, number - 1), (number + 1, last)] if inside else [(first, last)]
@@ -149,11 +154,7 @@ def _free_v6(txn: Txn, ctx: Context, subnet: Subnet, mine: set[int]) -> Ip | Non
     """A free address at random; in a pool too small for chance, the first free one."""
 
     def is_free(number: int) -> bool:
-        ip = ip_of(number, 6)
-        holders = txn.find(PORT, BY_ADDRESS, ip)
-        return number not in mine and not any(
-            f.subnet_id == subnet.id and f.ip_address == ip for p in holders for f in p.fixed_ips
-        )
+        return number not in mine and not _is_taken(txn, subnet, ip_of(number, 6))
 
     total = sum(last - first + 1 for first, last in subnet.ranges)
     for _ in range(RANDOM_TRIES_MAX):
@@ -178,12 +179,9 @@ def is_mac_free(txn: Txn, network_id: str, mac: Mac, but: str = "") -> bool:
 
 def free_mac(txn: Txn, ctx: Context, network_id: str) -> Mac:
     """A MAC under the setting `base_mac` that no port of the network has. Raises Conflict when chance finds none."""
-    base = str(ctx.settings.base_mac)
-    octets = (
-        4 if base.split(":")[3] != "00" else 3
-    )  # as Neutron: the fourth octet is fixed only if it is not 00
-    prefix = int("".join(base.split(":")[:octets]), 16)
-    bits = 48 - 8 * octets
+    base = ctx.settings.base_mac
+    bits = 24 if base[9:11] == "00" else 16  # as Neutron: the fourth byte is fixed only if it is not 00
+    prefix = mac_int(base) >> bits
     for _ in range(RANDOM_TRIES_MAX * 4):
         mac = mac_of(prefix << bits | ctx.random_bits(bits))
         if is_mac_free(txn, network_id, mac):

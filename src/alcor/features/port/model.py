@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a port is, and what is observed of it."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 
 from alcor.base.errors import Conflict, NotFound
-from alcor.base.net import Ip, Mac, ip_int, parse_ip, parse_mac
+from alcor.base.net import Ip, Mac, ip_int, ip_of, parse_ip, parse_mac
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.security_group.model import SECURITY_GROUP, SecurityGroup
 from alcor.features.subnet.model import SUBNET, Subnet
@@ -149,16 +149,23 @@ def _v4_held(port: Port) -> list[tuple[str, int]]:
     ]
 
 
-def _address_taken(port: Port, subnet_id: object, number: int) -> Conflict:
-    ip = next(
-        f.ip_address for f in port.fixed_ips if f.subnet_id == subnet_id and ip_int(f.ip_address) == number
-    )
+def _v6_held(port: Port) -> list[tuple[str, Ip]]:
+    return [(fixed.subnet_id, fixed.ip_address) for fixed in port.fixed_ips if ":" in fixed.ip_address]
+
+
+def address_taken(subnet_id: object, ip: object) -> Conflict:
+    """The refusal of an address that another port has."""
     return Conflict(
         f"IP address {ip} already allocated in subnet {subnet_id}", type="IpAddressAlreadyAllocated"
     )
 
 
-ADDRESSES: Pool[Port] = Pool("ipv4", holds=_v4_held, taken=_address_taken)  # IPv6 is sparse: BY_ADDRESS tells
+ADDRESSES: Pool[Port] = Pool(
+    "ipv4", holds=_v4_held, taken=lambda port, subnet_id, number: address_taken(subnet_id, ip_of(number, 4))
+)
+BY_IPV6: Index[Port] = Index(  # IPv6 pools are too sparse for bits
+    "ipv6", _v6_held, unique=True, taken=lambda port, key: address_taken(*cast("tuple[str, Ip]", key))
+)
 
 BY_PROJECT: Index[Port] = Index("project_id", lambda port: (port.project_id,))
 BY_NETWORK: Index[Port] = Index("network_id", lambda port: (port.network_id,))
@@ -198,6 +205,7 @@ PORT: Table[Port] = Table(
         BY_PROJECT,
         BY_NETWORK,
         BY_SUBNET,
+        BY_IPV6,
         BY_ADDRESS,
         BY_MAC,
         BY_DEVICE,

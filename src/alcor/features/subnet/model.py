@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a subnet is, and how its list-valued attributes are read."""
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -122,9 +123,14 @@ class Subnet(Standard, frozen=True, kw_only=True):
         return self.ip_version == 6 and ("slaac" in modes or "dhcpv6-stateless" in modes)
 
     @property
-    def ranges(self) -> list[tuple[int, int]]:
+    def ranges(self) -> tuple[tuple[int, int], ...]:
         """The allocation pools as numbers, both ends included."""
-        return [(ip_int(pool.start), ip_int(pool.end)) for pool in self.allocation_pools]
+        return _ranges(self.allocation_pools)
+
+
+@lru_cache(maxsize=4_096)  # every port of a subnet asks; the answer depends on the argument alone
+def _ranges(pools: tuple[Range, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple((ip_int(pool.start), ip_int(pool.end)) for pool in pools)
 
 
 BY_NETWORK: Index[Subnet] = Index("network_id", lambda subnet: (subnet.network_id,))
