@@ -196,10 +196,10 @@ class Store:
             await asyncio.sleep(0)  # those just answered come back before the next turn admits
 
     async def _turn(self) -> None:
-        begin_s = self._clock.monotonic_s()
         try:
             head = await self._log.take_pen(self._settings.pen_wait_s)
             self._has_pen = True
+            begin_s = self._clock.monotonic_s()
             if head.revision - self.tables.revision > _FAR_BEHIND:
                 await self._drop_pen()  # others need not wait while this process reads
             async with self._applying:
@@ -208,6 +208,7 @@ class Store:
                     await self._load()
                 elif self._has_pen:
                     await self._run_turn()
+                    self._meters.histogram(metrics.TURN_SECONDS).observe(self._clock.monotonic_s() - begin_s)
         except LogFault as fault:
             self._count_failure(fault)
             self._waiting.refuse(Unavailable(f"{fault} Nothing was changed."))
@@ -215,7 +216,6 @@ class Store:
             if self._has_pen:
                 with suppress(LogFault):  # the log itself drops the pen of a connection that it lost
                     await self._drop_pen()
-        self._meters.histogram(metrics.TURN_SECONDS).observe(self._clock.monotonic_s() - begin_s)
 
     async def _drop_pen(self) -> None:
         self._has_pen = False
@@ -223,14 +223,18 @@ class Store:
 
     async def _run_turn(self) -> None:
         turn = self._round = Round(self.tables)
-        end_s = self._clock.monotonic_s() + self._settings.turn_ms_max / 1000
-        count = 0
-        while (job := self._waiting.next()) is not None:
+        now_s = self._clock.monotonic_s()
+        end_s, slice_s = now_s + self._settings.turn_ms_max / 1000, self._settings.slice_ms_max / 1000
+        pause_s = now_s + slice_s
+        while now_s < end_s and turn.count < _TURN_REQUESTS_MAX and (job := self._waiting.next()) is not None:
             turn.run(job)
-            count += 1
-            if count >= _TURN_REQUESTS_MAX or self._clock.monotonic_s() >= end_s:
-                break
-        self._meters.histogram(metrics.TURN_REQUESTS).observe(count)
+            now_s = self._clock.monotonic_s()
+            if now_s >= pause_s:
+                await asyncio.sleep(
+                    0
+                )  # the loop goes on between requests; the tables stay, for `_applying` is held
+                pause_s = self._clock.monotonic_s() + slice_s
+        self._meters.histogram(metrics.TURN_REQUESTS).observe(turn.count)
         try:
             await self._commit(turn)
         except LogFault as fault:

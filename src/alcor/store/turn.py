@@ -47,6 +47,11 @@ class Round:
         return self._overlay.writes
 
     @property
+    def count(self) -> int:
+        """How many requests it ran."""
+        return len(self._ran)
+
+    @property
     def jobs(self) -> list[Job]:
         """The requests in their order."""
         return [ran.job for ran in self._ran]
