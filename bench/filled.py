@@ -98,7 +98,8 @@ async def _network(store: Store, cloud: Cloud, number: int) -> Port:
 
     async def create(path: str, noun: str, fields: dict[str, object]) -> str:
         made = await store.submit(nouns[path].create(asked, {noun: fields}))
-        return str(_id(made.value[noun]))
+        answer = msgspec.json.decode(msgspec.json.encode(made.value))
+        return str(answer[noun]["id"])
 
     network = await create("networks", "network", {"name": f"net-{number}"})
     subnet = {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/12"}
@@ -115,10 +116,6 @@ async def _network(store: Store, cloud: Cloud, number: int) -> Port:
         },
     )
     return store.tables.get(PORT, port)
-
-
-def _id(answer: object) -> object:
-    return answer["id"] if isinstance(answer, dict) else answer.id  # type: ignore[attr-defined]  # an answer has one
 
 
 def _records(cloud: Cloud, first: Sequence[Port]) -> Iterator[Record]:

@@ -13,7 +13,7 @@ from alcor.base.errors import Invalid, NotFound
 from alcor.resource.listing import SLICE_ROWS
 from alcor.resource.query import PARAMETERS_MAX, parse_query
 from alcor.store.tables import Under
-from tests.resource.widget import Shop
+from tests.resource.widget import Shop, plain
 
 Shown = dict[str, Any]
 
@@ -23,7 +23,7 @@ def listed(shop: Shop, *asker: str, **query: Any) -> list[Shown]:
     parsed = parse_query(shop.widgets.shape, urlencode(query, doseq=True).encode(), -1)
     found = shop.widgets.find(asked, parsed, shop.tables)
     return [
-        shown
+        plain(shown)
         for stored in found.slices()
         for shown in shop.widgets.answers(asked, parsed.fields, shop.tables, stored)
     ]

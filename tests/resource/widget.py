@@ -121,6 +121,16 @@ UPPER = RestFeature(
 )
 
 
+def plain(answer: Any) -> Any:
+    """What an answer has under which names of the wire."""
+    if isinstance(answer, list):
+        return [plain(one) for one in answer]
+    if not isinstance(answer, msgspec.Struct) or isinstance(answer, Part):
+        return answer
+    names = type(answer).__struct_encode_fields__
+    return dict(zip(names, map(plain, msgspec.structs.astuple(answer)), strict=True))
+
+
 class Shop:
     """An engine over tables in memory: each request is a turn of its own."""
 
@@ -138,7 +148,7 @@ class Shop:
 
     def make(self, noun: str = "widget", *, by: Asked | None = None, **fields: Any) -> dict[str, Any]:
         made = self.turn(self.engine.nouns[noun + "s"].create(by or self.asked(), {noun: fields}))
-        answer: dict[str, Any] = made[noun]
+        answer: dict[str, Any] = plain(made[noun])
         return answer
 
     def turn(self, request: Any) -> Any:

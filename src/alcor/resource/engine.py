@@ -17,7 +17,7 @@ from alcor.resource.context import Asked
 from alcor.resource.declare import Extension, Resource, RestFeature, Standard
 from alcor.resource.listing import Listing, listing
 from alcor.resource.query import Query
-from alcor.resource.shape import PROJECT, TENANT, Shape
+from alcor.resource.shape import PROJECT, TENANT, Shape, Shown
 from alcor.store.declare import Table
 from alcor.store.reader import Reader, Txn
 from alcor.store.tables import Tables
@@ -138,7 +138,7 @@ class Noun(Generic[T]):
 
     def answers(
         self, asked: Asked, fields: Sequence[str], reader: Reader, stored: Sequence[T]
-    ) -> list[Answer]:
+    ) -> list[Shown]:
         """These objects as such a caller sees them."""
         own = self.shape.view(fields, is_admin=asked.is_admin, is_owner=True)
         if asked.is_admin or self.resource.is_shared is None:
@@ -174,7 +174,7 @@ class Noun(Generic[T]):
             for each in many
         ]
 
-    def _one(self, asked: Asked, body: Mapping[str, Any]) -> Callable[[Txn], Answer]:
+    def _one(self, asked: Asked, body: Mapping[str, Any]) -> Callable[[Txn], Shown]:
         resource, table = self.resource, self.table
         on_create, after_create = resource.on_create, resource.after_create
         assert on_create is not None, "the table of URLs offers POST only where it is declared"
@@ -185,7 +185,7 @@ class Noun(Generic[T]):
             **values, id=asked.new_id(), created_at=asked.now, updated_at=asked.now, revision_number=1
         )
 
-        def turn(txn: Txn) -> Answer:
+        def turn(txn: Txn) -> Shown:
             self._prepare(txn, asked)
             self._check_quota(txn, asked, new.project_id)
             made = on_create(txn, asked, new)
@@ -243,7 +243,7 @@ class Noun(Generic[T]):
         is_shared = self.resource.is_shared
         return stored.project_id == asked.project_id or (is_shared is not None and is_shared(reader, stored))
 
-    def _answer(self, reader: Reader, asked: Asked, stored: T, fields: Sequence[str] = ()) -> Answer:
+    def _answer(self, reader: Reader, asked: Asked, stored: T, fields: Sequence[str] = ()) -> Shown:
         is_owner = stored.project_id == asked.project_id
         return self.shape.view(fields, is_admin=asked.is_admin, is_owner=is_owner).answer(reader, stored)
 
