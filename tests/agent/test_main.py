@@ -292,6 +292,17 @@ async def test_tunnel_port_with_another_number_moves_all_flows() -> None:
     assert 5 in {classifies(each) for each in host.switch.flows.values()}
 
 
+async def test_host_whose_tunnel_port_is_gone_goes_on_with_what_is_local() -> None:
+    host = Host()
+    await host.up()
+    host.agent.plugged(Plugged((), (), 0))
+    host.wanted.nics["a"] = nic(1, "n", "one", groups=("h",))
+    host.send_rows()
+    await host.step()
+    assert host.switch.flows == host.agent.deriver.wanted
+    assert host.acks[-1].position.revision == 2
+
+
 async def test_port_that_is_unbound_loses_its_flows_and_nothing_more_is_said_of_it() -> None:
     host = Host()
     await host.up()

@@ -115,6 +115,17 @@ async def test_bridge_that_would_forward_by_itself_or_speaks_another_openflow_is
     assert host.tunnel_ip in await host.vsctl("get", "interface", "vx0", "options")
 
 
+async def test_tunnel_port_that_is_taken_away_is_made_again(host: Host) -> None:
+    plug, seen = await started(host)
+    before = seen.tunnel_ofport
+    try:
+        await host.vsctl("del-port", "vx0")
+        await until(lambda: seen.tunnel_ofport not in (0, before))
+        assert seen.tunnel_ofport == await host.ofport(TUNNEL_PORT)
+    finally:
+        await plug.stop()
+
+
 async def test_database_that_restarts_is_followed_again(host: Host) -> None:
     plug, seen = await started(host)
     try:

@@ -82,7 +82,7 @@ class HostAgent:
         """Interfaces came, changed or went, or the tunnel port did."""
         self._inbox.interfaces.update({interface.iface_id: interface for interface in plugged.interfaces})
         self._inbox.interfaces.update(dict.fromkeys(plugged.gone))
-        if plugged.tunnel_ofport != self._facts.tunnel_ofport:
+        if plugged.tunnel_ofport not in (0, self._facts.tunnel_ofport):
             self._facts = replace(self._facts, tunnel_ofport=plugged.tunnel_ofport)
         self._ring()
 

@@ -42,7 +42,7 @@ class Plugged:
 
     interfaces: tuple[Interface, ...]
     gone: tuple[str, ...]
-    tunnel_ofport: int  # 0: the tunnel port is not there
+    tunnel_ofport: int  # 0: the tunnel port is not there (yet, or any more)
 
 
 class Plug:
@@ -57,6 +57,8 @@ class Plug:
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._connection: Any = None
+        self._ovsdb: Any = None
+        self._mending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connects, makes what is missing, and reports what is plugged; waits for as long as OVSDB is not there."""
@@ -70,6 +72,8 @@ class Plug:
 
     async def stop(self) -> None:
         """Ends the connection; what is plugged stays plugged."""
+        if self._mending is not None:
+            await asyncio.gather(self._mending, return_exceptions=True)
         if self._connection is not None:
             await asyncio.to_thread(self._connection.stop, TRANSACTION_S_MAX)
 
@@ -82,9 +86,9 @@ class Plug:
             schema.register_columns(table, columns)
         idl = _FollowingIdl(self._remote, schema)
         self._connection = connection.Connection(idl, timeout=TRANSACTION_S_MAX)
-        ovsdb = _Ovsdb(self._connection)
-        self._ensure_bridge(ovsdb)
-        self._ensure_tunnel(ovsdb)
+        self._ovsdb = _Ovsdb(self._connection)
+        self._ensure_bridge(self._ovsdb)
+        self._ensure_tunnel(self._ovsdb)
         follower = _BridgeFollower(idl, self._bridge, self._publish)
         with self._connection.lock:
             idl.on_run = follower.look
@@ -92,7 +96,20 @@ class Plug:
 
     def _publish(self, plugged: Plugged) -> None:
         """From the IDL's thread to the event loop."""
-        self._loop.call_soon_threadsafe(self._on_change, plugged)
+        self._loop.call_soon_threadsafe(self._tell, plugged)
+
+    def _tell(self, plugged: Plugged) -> None:
+        self._on_change(plugged)
+        if not plugged.tunnel_ofport and self._mending is None:
+            self._mending = asyncio.create_task(self._mend())
+
+    async def _mend(self) -> None:
+        """Somebody took the tunnel port away."""
+        try:
+            await asyncio.to_thread(self._ensure_tunnel, self._ovsdb)
+        except OvsdbAppException as error:
+            log_warning("tunnel port cannot be made", bridge=self._bridge, reason=str(error))
+        self._mending = None
 
     def _ensure_bridge(self, ovsdb: Any) -> None:
         bridge = _row_named(ovsdb, "Bridge", self._bridge)
