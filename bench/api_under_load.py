@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import cycle
-from pathlib import Path
 from statistics import median
 
 import uvloop
 from api import CONNECTIONS, given
-from filled import PREFIX, Cloud, fill
+from filled import Cloud, emulated, fill
 from harness import (
     ROUNDS,
     Connection,
@@ -43,17 +41,6 @@ from alcor.lab.process import Child
 SETTLE_S_MAX = 400.0
 FLAGS = ("--quota-port=100000000",)
 UNINDEXED = request("GET", "ports?name=nobody&fields=id")
-
-
-@contextmanager
-def emulated(folder: Path, plane: Plane, cloud: Cloud) -> Iterator[Child]:
-    """The hosts of the cloud, each with a session."""
-    words = ("emulate", f"--hosts={cloud.hosts}", f"--prefix={PREFIX}", f"--push={plane.push}")
-    child = Child((sys.executable, "-m", "alcor", *words), folder / "emulate.log", {})
-    try:
-        yield child
-    finally:
-        asyncio.run(child.stop())
 
 
 async def settled(plane: Plane, hosts: Child, count: int) -> float:
@@ -147,7 +134,7 @@ def main() -> None:
     cloud = Cloud(1_000_000 // part, 1_000 // part, 1_000 // part, hosts_of_network=4)
     with scratch(asked) as folder:
         first = fill(folder, cloud)
-        with control_plane(folder, "all", FLAGS) as plane, emulated(folder, plane, cloud) as hosts:
+        with control_plane(folder, "all", FLAGS) as plane, emulated(folder, plane.push, cloud) as hosts:
             uvloop.run(all_measured(plane, hosts, report, cloud, first))
     report.close()
 

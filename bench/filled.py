@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from random import Random
+from signal import SIGTERM
 from uuid import UUID
 
 import msgspec
@@ -28,6 +30,8 @@ from alcor.features.agent.rules import on_hello
 from alcor.features.control import REST, SCHEMA
 from alcor.features.port.model import PORT, PORT_STATUS, FixedIp, Port, PortStatus
 from alcor.goal.declare import HelloFacts
+from alcor.lab.cloud import ALCOR
+from alcor.lab.process import Child
 from alcor.resource.context import Asked, World
 from alcor.resource.engine import Engine
 from alcor.store.declare import Position
@@ -65,6 +69,18 @@ def fill(folder: Path, cloud: Cloud) -> list[Port]:
     """Writes the log of a control plane that may be started on `folder`; answers the first port of each network."""
     configure_log("warning", "text")
     return asyncio.run(_fill(folder, cloud))
+
+
+@contextmanager
+def emulated(folder: Path, push: str, cloud: Cloud) -> Iterator[Child]:
+    """The hosts of the cloud in a process of their own, each with a session at `push` and no switch."""
+    words = ("emulate", f"--hosts={cloud.hosts}", f"--prefix={PREFIX}", f"--push={push}")
+    child = Child((*ALCOR, *words), folder / "emulate.log", {})
+    try:
+        yield child
+    finally:
+        child.send(SIGTERM)
+        child.wait()
 
 
 async def _fill(folder: Path, cloud: Cloud) -> list[Port]:

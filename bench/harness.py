@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
+from signal import SIGTERM
 from statistics import median
 from typing import Any
 
@@ -186,7 +187,8 @@ def control_plane(folder: Path, role: str = "all", flags: tuple[str, ...] = ()) 
             time.sleep(0.02)
         yield plane
     finally:
-        asyncio.run(plane.child.stop())
+        plane.child.send(SIGTERM)
+        plane.child.wait()
 
 
 class Connection(asyncio.Protocol):
