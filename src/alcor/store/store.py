@@ -398,7 +398,7 @@ class Store:
 
     async def _trim_all(self, before_s: float) -> None:
         removed = _TRIM_RECORDS
-        while removed == _TRIM_RECORDS:
+        while removed >= _TRIM_RECORDS:
             async with self._writing:
                 removed = await self._log.trim(before_s, _TRIM_RECORDS)
             await asyncio.sleep(0.05)  # turns go on between

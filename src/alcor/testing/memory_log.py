@@ -3,6 +3,7 @@
 
 import asyncio
 import copy
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from alcor.store.declare import Position
@@ -10,6 +11,8 @@ from alcor.store.log.contract import HeadMoved, LogFault, OutcomeUnknown, PenHel
 from alcor.store.tables import START, Row
 
 LOAD_ROWS = 1_000
+
+_HELD = "Another process holds the pen of the log in memory."
 
 
 class Disk:
@@ -22,7 +25,7 @@ class Disk:
         self.holder: object | None = None  # of the pen
         self.fault = ""
         self.loses_next_answer = False  # the next commit happens, and nobody hears of it
-        self.pen_dropped = asyncio.Event()
+        self.waiting: deque[tuple[object, asyncio.Future[None]]] = deque()  # for the pen, in their order
 
     @property
     def head(self) -> Position:
@@ -90,25 +93,29 @@ class MemoryLog:
 
     async def take_pen(self, wait_s: float) -> Position:
         """Waits for the pen. Raises PenHeld after `wait_s`."""
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while self._disk.holder not in (None, self):
-            left_s = deadline - asyncio.get_running_loop().time()
-            if left_s <= 0:
-                raise PenHeld("Another process holds the pen of the log in memory.")
-            self._disk.pen_dropped.clear()
+        disk = self._disk
+        await asyncio.sleep(0)  # as with a real log, others have their chance before the pen is taken again
+        if disk.holder not in (None, self):
+            handed = asyncio.get_running_loop().create_future()
+            disk.waiting.append((self, handed))
             try:
-                await asyncio.wait_for(self._disk.pen_dropped.wait(), left_s)
-            except TimeoutError:
-                continue
+                await asyncio.wait([handed], timeout=wait_s)
+            finally:
+                if not handed.done():
+                    disk.waiting.remove((self, handed))
+            if not handed.done():
+                raise PenHeld(_HELD)
+        disk.holder = self
         self._check()
-        self._disk.holder = self
-        return self._disk.head
+        return disk.head
 
     async def append(self, expected: Position, turn: Turn) -> None:
         """Commits a turn on top of `expected`, and drops the pen."""
         disk = self._disk
         try:
             self._check()
+            if disk.holder not in (None, self):
+                raise PenHeld(_HELD)
             if disk.head != expected:
                 raise HeadMoved(f"The log is at {disk.head}, not at {expected}")
             disk.turns.append(turn)
@@ -125,9 +132,13 @@ class MemoryLog:
 
     async def drop_pen(self) -> None:
         """Lets another process write."""
-        if self._disk.holder is self:
-            self._disk.holder = None
-            self._disk.pen_dropped.set()
+        disk = self._disk
+        if disk.holder is not self:
+            return
+        disk.holder = None
+        if disk.waiting:
+            disk.holder, handed = disk.waiting.popleft()
+            handed.set_result(None)
 
     async def find_turn(self, turn_id: str, after: Position) -> Position | None:
         """Where a turn is in the log after `after`, or None."""
@@ -141,12 +152,9 @@ class MemoryLog:
         """Forgets old turns, never the last."""
         self._check()
         disk, forgotten = self._disk, 0
-        while len(disk.turns) > 1 and disk.turns[0].time_s < before_s:
-            size = len(disk.turns[0].records)
-            if forgotten + size > limit:
-                break
+        while len(disk.turns) > 1 and disk.turns[0].time_s < before_s and forgotten < limit:
+            forgotten += len(disk.turns[0].records)
             disk.horizon = disk.turns.pop(0).position
-            forgotten += size
         return forgotten
 
     def _check(self) -> None:

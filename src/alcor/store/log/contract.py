@@ -77,7 +77,10 @@ class Log(Protocol):
         """Waits for the only right to append; answers the head, which stays until then. Raises PenHeld."""
 
     async def append(self, expected: Position, turn: Turn) -> None:
-        """Commits a turn if the head is `expected`, and drops the pen. Raises HeadMoved, LogFault, OutcomeUnknown."""
+        """Commits a turn if the head is `expected`, and drops the pen. Raises HeadMoved, LogFault, OutcomeUnknown.
+
+        Who does not hold the pen takes it for this; PenHeld if another holds it.
+        """
 
     async def drop_pen(self) -> None:
         """Lets another process write. Without effect if the pen is not held."""
@@ -86,4 +89,7 @@ class Log(Protocol):
         """Where a turn is in the log after `after`, or None."""
 
     async def trim(self, before_s: float, limit: int) -> int:
-        """Forgets up to `limit` of the oldest records written before a time; answers how many. Never the last turn."""
+        """Forgets the oldest turns written before a time, whole, until that makes `limit` records; answers how many.
+
+        Never the last turn.
+        """

@@ -206,12 +206,13 @@ class SqliteLog:
     def _trim(self, before_s: float, limit: int) -> int:
         self._take_pen(_LINE_S)
         connection = self._pen.connector.get()
-        horizon = None
-        query = "SELECT revision, turn, time FROM history WHERE revision < ? ORDER BY revision LIMIT ?"
-        for revision, turn, time_s in connection.execute(query, (_head(connection).revision, limit)):
-            if time_s >= before_s:
+        horizon, count, last = None, 0, bytes.fromhex(_head(connection).turn)
+        query = "SELECT revision, turn, time FROM history ORDER BY revision"
+        for revision, turn, time_s in connection.execute(query):
+            is_next = horizon is None or turn != horizon[1]
+            if is_next and (count >= limit or time_s >= before_s or turn == last):
                 break
-            horizon = revision, turn
+            horizon, count = (revision, turn), count + 1
         removed = 0
         if horizon is not None:
             connection.execute("DELETE FROM history WHERE revision <= ?", horizon[:1])
