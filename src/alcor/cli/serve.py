@@ -2,6 +2,7 @@
 """`alcor all`, `alcor api`, `alcor push`: the control plane's roles over one log, until they are told to stop."""
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,8 @@ from alcor.resource.engine import Engine
 from alcor.store.log.sqlite import SqliteLog
 from alcor.store.store import Outside, Store
 
+# The tables grow by objects that stay and form no cycles: looking through them at Python's usual rate finds nothing.
+GC_THRESHOLDS = (100_000, 50, 1_000)
 LOG_FILE = "alcor.db"  # in the state folder
 
 
@@ -49,6 +52,7 @@ class Running:
 
 async def run(settings: Settings, *, api: bool, push: bool) -> int:
     """Serves until cancelled. The exit status: 1 if it could not start, the reason logged in one line."""
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         async with running(settings, api=api, push=push) as process:
             await process.ended()
