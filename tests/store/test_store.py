@@ -73,6 +73,24 @@ async def test_a_fault_in_one_request_reaches_its_caller_alone(open_store: Opene
     assert {net.id for net in store.tables.scan(NET)} == {"a", "b"}
 
 
+async def test_what_cannot_be_encoded_fails_its_own_request_alone(open_store: Opener) -> None:
+    store = await open_store()
+
+    def too_large(txn: Txn) -> None:
+        add_net("fits")(txn)
+        txn.insert(NET, Net(id="large", vni=2**70))
+
+    results = await asyncio.gather(
+        store.submit(add_net("a")),
+        store.submit(too_large),
+        store.submit(add_net("b")),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], OverflowError)
+    assert [net.id for net in store.tables.scan(NET)] == ["a", "b"]
+    await store.submit(add_net("c"))
+
+
 async def test_a_request_that_only_reads_takes_no_revision(open_store: Opener) -> None:
     store = await open_store()
     await store.submit(add_net("a"))

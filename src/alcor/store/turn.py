@@ -39,6 +39,8 @@ class Round:
         self._tables = tables
         self._overlay = Overlay(tables)
         self._ran: list[_Ran] = []
+        self._records: list[Record] = []
+        self._latest: dict[tuple[str, str], bytes | None] = {}  # rows as this turn leaves them
         self.expected = tables.position
 
     @property
@@ -63,6 +65,7 @@ class Round:
         failure: Exception | None = None
         try:
             value = job.request(self._overlay)
+            self._encode(mark)
         except Exception as error:  # noqa: BLE001 - a Refusal, or a fault of this request alone: its caller gets it
             self._overlay.undo(mark)
             failure = error
@@ -70,15 +73,23 @@ class Round:
 
     def records(self) -> list[Record]:
         """The writes as the log keeps them."""
+        return self._records
+
+    def _encode(self, mark: int) -> None:
+        """Makes records of one request's writes: all of them, or none where something cannot be encoded."""
         records = []
         latest: dict[tuple[str, str], bytes | None] = {}
-        for write in self.writes:
+        for write in self.writes[mark:]:
             key = write.plan.name, write.id
-            old = latest[key] if key in latest else self._tables.row(*key)
+            if key in latest:
+                old = latest[key]
+            else:
+                old = self._latest[key] if key in self._latest else self._tables.row(*key)
             write.row = None if write.new is None else write.plan.encode(write.new, write.old, old)
             latest[key] = write.row
             records.append(Record(*key, old, write.row))
-        return records
+        self._records += records
+        self._latest.update(latest)
 
     def apply(self, position: Position) -> list[Change]:
         """Takes the writes into the tables, which then stand at `position`."""
