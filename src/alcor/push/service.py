@@ -93,8 +93,9 @@ class Service:
                 task.result()
 
     async def close(self) -> None:
-        """Ends all sessions. Nobody is called gone for it."""
+        """Ends all sessions; again, it does nothing. Nobody is called gone for it."""
         self._unsubscribe()
+        self._unsubscribe = lambda: None
         for session in self._publisher.sessions():
             session.close()
         for task in self._tasks:
