@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from statistics import median
+
+from harness import Figure, Report, options, percentile
 
 from alcor.agent.switch import Switch
 from alcor.base.telemetry import configure_log
@@ -66,8 +64,8 @@ def match_of(table: int, **fields: int | tuple[int, int]) -> tuple[int, int, tup
     return table, 100, match(**fields)
 
 
-def codec(wanted: list[Flow]) -> str:
-    """Time for one flow, each way."""
+def codec(wanted: list[Flow], report: Report) -> None:
+    """Time for one flow, each way; the collector is off."""
     encoded = [messages.flow_mod(1, Command.ADD, flow) for flow in wanted]
     # Each round decodes what it has not decoded before, as a dump after a restart does.
     size = len(encoded) // ROUNDS
@@ -85,7 +83,8 @@ def codec(wanted: list[Flow]) -> str:
         _timed(lambda part=part: replies.flow_stats(FLOWS_REPLY + part)) / each * ROUNDS for part in parts
     ]
     gc.enable()
-    return f"codec, collector off: encode {_spread(encode)} us, decode {_spread(decode)} us for one flow"
+    report.add(Figure("encode one flow", "us", encode))
+    report.add(Figure("decode one flow", "us", decode))
 
 
 def _as_stats(flow_mod: bytes) -> bytes:
@@ -94,9 +93,9 @@ def _as_stats(flow_mod: bytes) -> bytes:
     return head + flow_mod[8:16] + bytes(16) + body
 
 
-async def with_switch(wanted: list[Flow]) -> list[str]:
+async def with_switch(wanted: list[Flow], report: Report) -> None:
     """Flows sent, read back, changed one by one, and deleted."""
-    said = []
+    count = f"{len(wanted):,} flows"
     async with Underlay() as underlay:
         (host,) = await underlay.add_hosts("one")
         switch = await Switch.connect(str(host.bridge_mgmt))
@@ -112,18 +111,15 @@ async def with_switch(wanted: list[Flow]) -> list[str]:
             if len(sent) == 3:
                 break
             assert await switch.apply([], wanted) == []
-        said.append(f"sent {len(wanted)} flows in {_spread(sent)} s, read back equal in {_spread(read)} s")
-        single = [await _one(switch, number) for number in range(SINGLE_ROUNDS)]
-        single.sort()
-        said.append(
-            f"one flow with {len(wanted)} there: median {median(single) * 1000:.2f} ms, "
-            f"p99 {single[-SINGLE_ROUNDS // 100] * 1000:.2f} ms"
-        )
+        report.add(Figure(f"send {count}", "s", sent))
+        report.add(Figure(f"read {count} back, equal", "s", read))
+        single = [await _one(switch, number) * 1000 for number in range(SINGLE_ROUNDS)]
+        said = f"p99 {percentile(single, 99):.2f} ms"
+        report.add(Figure(f"send one flow with {count} there", "ms", single, note=said))
         begin = time.perf_counter()
         assert await switch.apply([], wanted) == []
-        said.append(f"deleted {len(wanted)} flows in {time.perf_counter() - begin:.2f} s")
+        report.add(Figure(f"delete {count}", "s", [time.perf_counter() - begin]))
         await switch.close()
-    return said
 
 
 async def _one(switch: Switch, number: int) -> float:
@@ -138,28 +134,16 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def _spread(figures: list[float]) -> str:
-    return f"{median(figures):.2f} ({min(figures):.2f}-{max(figures):.2f})"
-
-
 def main() -> None:
-    """Runs all and prints a line each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true")
-    asked = parser.parse_args()
+    """Prints the machine, the commit and the figures."""
+    asked = options(__doc__)
     configure_log("error", "text")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True
-    )
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
-    print(f"openflow on {machine}, commit {commit.stdout.strip() or 'unknown'}")
+    report = Report(asked)
     wanted = flows(10_000 if asked.small else 100_000)
-    print(codec(wanted))
-    if os.geteuid() != 0:
-        print("The rest needs root and a real switch.")
-        return
-    for line in asyncio.run(with_switch(wanted)):
-        print(line)
+    codec(wanted, report)
+    if os.geteuid() == 0:
+        asyncio.run(with_switch(wanted, report))
+    report.close()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the store does in a second on a durable SQLite log, and what a million objects cost: `python bench/store.py`.
 
-`--small` does a tenth. The log lies in a temporary folder of the working directory's disk.
+`--small` does a tenth.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from statistics import median
 from typing import TypeVar
+
+from harness import Figure, Report, memory_mib, options, scratch
 
 from alcor.base.clock import SystemClock
 from alcor.base.errors import Conflict
@@ -166,13 +165,6 @@ async def _fill(path: Path, count: int) -> int:
     return length // count
 
 
-def _resident_mib() -> float:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError("the kernel says nothing of this process")
-
-
 async def _load(path: Path) -> None:
     """The work of the child: loads, then says how long it took, how large it is, and how long the loop stood still."""
     begin = time.perf_counter()
@@ -187,56 +179,41 @@ async def _load(path: Path) -> None:
         slices.append(time.perf_counter() - begin)
     slices.sort()
     print(
-        f"{store.tables.size(PORT)} {loaded:.2f} {_resident_mib():.0f} {slices[-len(slices) // 100] * 1000:.2f}"
+        f"{store.tables.size(PORT)} {loaded:.2f} {memory_mib(os.getpid()):.0f} {slices[-len(slices) // 100] * 1000:.2f}"
     )
     await store.close()
 
 
-def main() -> None:
-    """Runs both and prints a line each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true")
+def child_load(parser: argparse.ArgumentParser) -> None:
+    """The option by which this benchmark starts itself."""
     parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+
+
+def main() -> None:
+    """Prints the machine, the commit and the figures."""
+    asked = options(__doc__, child_load)
     configure_log("error", "text")
     if asked.load:
         asyncio.run(_load(asked.load))
         return
+    report = Report(asked)
     part = 10 if asked.small else 1
-    print(
-        f"store on {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {_commit()}"
-    )
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        count = 51_200 // part
-        _show(
-            "small records",
-            asyncio.run(_submit_all(Path(folder) / "a", NOTE, iter([*notes(5 * count)]), count)),
-        )
-        _show(
-            "ports, 8 indexes",
-            asyncio.run(_submit_all(Path(folder) / "b", PORT, iter([*ports(5 * count)]), count)),
-        )
-        path = Path(folder) / "load.db"
+    count = 51_200 // part
+    with scratch(asked) as folder:
+        small = asyncio.run(_submit_all(folder / "a", NOTE, iter([*notes(5 * count)]), count))
+        report.add(Figure(f"submit by {CALLERS} callers, small records", "/s", small))
+        large = asyncio.run(_submit_all(folder / "b", PORT, iter([*ports(5 * count)]), count))
+        report.add(Figure(f"submit by {CALLERS} callers, ports with 8 indexes", "/s", large))
+        path = folder / "load.db"
         length = asyncio.run(_fill(path, 1_000_000 // part))
         command = [sys.executable, __file__, "--load", str(path)]
         child = subprocess.run(command, check=True, capture_output=True, text=True)
         loaded, loaded_s, resident, slice_ms = child.stdout.split()
-        print(
-            f"load of {loaded} ports of {length} bytes with 8 indexes: {loaded_s} s, {resident} MiB resident; "
-            f"a slice of a scan: p99 {slice_ms} ms"
-        )
-
-
-def _show(what: str, rates: list[float]) -> None:
-    spread = f"{min(rates):.0f}-{max(rates):.0f}"
-    print(f"submit, {CALLERS} callers, {what}: median {median(rates):.0f}/s of {spread}/s")
-
-
-def _commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True
-    )
-    return f"commit {found.stdout.strip() or 'unknown'}"
+        what = f"load of {int(loaded):,} ports of {length} bytes"
+        report.add(Figure(what, "s", [float(loaded_s)]))
+        report.add(Figure(f"{what}: resident", "MiB", [float(resident)]))
+        report.add(Figure("a slice of 500 of a scan: p99", "ms", [float(slice_ms)]))
+    report.close()
 
 
 if __name__ == "__main__":
