@@ -112,7 +112,7 @@ class FlowSets:
             terms["nd_options_type"] = _exact("nd_options_type", read(state, "nd_options_type"))
         value, mask = self._value(name, state), self._mask(name)
         mask = mask if is_masked and mask != (1 << FIELDS[name].bits) - 1 else (1 << FIELDS[name].bits) - 1
-        if name == "vlan_tci":
+        if name == "vlan_tci" and verb == "match":
             mask = 0x1FFF if is_masked and read(state, name) else 0xFFFF
         action: Action = Controller(b"aimed")
         match verb:
@@ -172,6 +172,8 @@ class FlowSets:
                     state = base if self._rng.random() < 0.8 else self._rng.choice(self._states)
                     match = self._match(state, 1 if self._rng.random() < 0.8 else 2)
                     key = priority + (self._rng.random() < 0.05), match
+                    if merged and self._rng.random() < 0.25:
+                        key = self._rng.choice(list(merged))
                     have = merged.get(key, ())
                     if all(part.id != number for part in have):
                         merged[key] = (*have, Conjunction(number, clause, of))

@@ -51,11 +51,13 @@ class Arrival:
 def arrivals(rng: Random, count: int) -> list[Arrival]:
     """Conversations, interleaved, with single frames between them."""
     talks = [_conversation(rng) for _ in range(rng.randint(1, 3))]
+    if is_train := rng.random() < 0.25:
+        talks = [talks[0], _train(rng)]
     result = []
     while len(result) < count:
         frame = next(rng.choice(talks), None) if rng.random() < 0.6 else None
         place = _place(rng)
-        result.append(replace(place, frame=frame or _single(rng), after_s=_pause(rng)))
+        result.append(replace(place, frame=frame or _single(rng), after_s=0.0 if is_train else _pause(rng)))
     return result
 
 
@@ -149,6 +151,49 @@ def _fragment(rng: Random) -> Packet:
         return _ether(rng, Ipv4(*ends, body, proto, fragment=place, more=more, ident=rng.randrange(4)))
     header = bytes([proto, 0]) + (place << 3 | more).to_bytes(2, "big") + bytes(3) + bytes([rng.randrange(4)])
     return _ether(rng, Ipv6(rng.choice(IPS6), rng.choice(IPS6), body, proto, extensions=header, first=44))
+
+
+def _train(rng: Random) -> Iterator[bytes]:
+    """Datagrams in fragments large enough for OVS to put together; some of them reordered, repeated or lost."""
+    while True:
+        is_ipv4, payload, pieces = rng.random() < 0.6, rng.randbytes(rng.choice((1500, 2600, 3200))), []
+        packet = _ether(rng, _datagram(rng, _large(rng, payload), is_ipv4))
+        frame, header = packet.build(), 34 if is_ipv4 else 54
+        if is_ipv4 and isinstance(packet.payload, Ipv4):
+            header += len(packet.payload.options)
+        proto, body, size, number = frame[23 if is_ipv4 else 20], frame[header:], 1304, rng.getrandbits(16)
+        for at in range(0, len(body), size):
+            piece, more = body[at : at + size], at + size < len(body)
+            pieces.append(
+                replace(packet, payload=_piece(packet.payload, piece, (proto, at // 8, more, number))).build()
+            )
+        if rng.random() < 0.3:
+            rng.shuffle(pieces)
+        if rng.random() < 0.15:
+            pieces.append(rng.choice(pieces))
+        if rng.random() < 0.15:
+            pieces.pop()
+        yield from pieces
+
+
+def _large(rng: Random, payload: bytes) -> Transport:
+    ports = rng.choice(TP_PORTS), rng.choice(TP_PORTS)
+    return rng.choice(
+        (
+            Udp(*ports, payload),
+            Tcp(*ports, flags=ACK, payload=payload),
+            Icmp(rng.choice((8, 128)), payload=payload),
+        )
+    )
+
+
+def _piece(ip: object, piece: bytes, place: tuple[int, int, bool, int]) -> Ipv4 | Ipv6:
+    proto, offset, more, number = place
+    if isinstance(ip, Ipv4):
+        return replace(ip, payload=piece, proto=proto, fragment=offset, more=more, ident=number, flags=0)
+    assert isinstance(ip, Ipv6)
+    header = bytes([proto, 0]) + (offset << 3 | more).to_bytes(2, "big") + number.to_bytes(4, "big")
+    return replace(ip, payload=piece, proto=proto, extensions=header, first=44)
 
 
 def _extended(rng: Random) -> Packet:

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from alcor.dataplane.openflow import messages, replies
 from alcor.dataplane.openflow.messages import Bundle, Command, Kind
-from alcor.dataplane.values import Controller, Flow, InPort, Output, SetField, match
+from alcor.dataplane.values import Controller, Ct, Flow, InPort, Output, SetField, match
 from alcor.testing.fake_switch import Emission, Tunnel
 from alcor.testing.ovs.state import Pattern, pattern_of
-from alcor.testing.packet import Ipv4, Packet, Udp
+from alcor.testing.packet import Ipv4, Ipv6, Packet, Udp
 
 PORTS = (1, 2, 3, 4)
 TUNNEL_PORT = 9
@@ -131,6 +131,19 @@ class RealSwitch:
         self.appctl("time/warp", str(int(seconds * 1000)))
         self._greet_gateway()
 
+    def forget_fragments(self, count: int) -> None:
+        """Let the switch get rid of `count` datagrams that were never whole: one with each packet that it tracks."""
+        self.install([Flow(0, 1, match(eth_type=kind), (Ct(1),)) for kind in (0x0800, 0x86DD)])
+        self.warp(20)
+        payload = Udp(1, 2)
+        addresses: tuple[Ipv4 | Ipv6, ...] = (
+            Ipv4("10.0.0.1", "10.0.0.2", payload),
+            Ipv6("fd00::1", "fd00::2", payload),
+        )
+        for _ in range(count):
+            for ip in addresses:
+                self.send(1, Packet(_GATEWAY, _VTEP, ip).build(), Tunnel())
+
     def appctl(self, command: str, *arguments: str) -> str:
         """One command to ovs-vswitchd, as ovs-appctl would say it."""
         return self._control.say(command, *arguments)
@@ -176,8 +189,6 @@ class RealSwitch:
         self.appctl("vlog/set", "ofproto_dpif_upcall:off")
         # A cached flow would give a tunnel option that is first looked at after ct the value of an earlier packet.
         self.appctl("upcall/disable-megaflows")
-        for version in ("v4", "v6"):
-            self.appctl("dpctl/ipf-set-disabled", version)
 
     def _greet_gateway(self) -> None:
         """Let the switch know where tunnels go, so that no packet waits for ARP; it forgets with time."""

@@ -19,7 +19,7 @@ from alcor.dataplane.values import Conjunction, Flow
 from alcor.testing import conntrack
 from alcor.testing.ovs.check import FlowRefused, checked_pattern
 from alcor.testing.ovs.extract import Layout
-from tests.contract.comparison import Case, difference, is_usable, run_fake, shrunk
+from tests.contract.comparison import Case, difference, is_usable, run_fake, shown, shrunk
 from tests.contract.coverage_of_kinds import kinds_of, state_name, table_of, wanted
 from tests.contract.flow_sets import FlowSets, Recipe, spoilt
 from tests.contract.frames import arrivals
@@ -144,7 +144,7 @@ def _report(real: RealSwitch, case: Case) -> str:
     dump = ["ovs-ofctl", "-OOpenFlow14", "--no-stats", "dump-flows", f"unix:{real.folder}/br0.mgmt"]
     flows = subprocess.run(dump, check=True, capture_output=True, text=True, timeout=10).stdout
     frames = "\n".join(
-        f" {n}: {each.port} {each.frame.hex()} {each.tunnel} +{each.after_s}s"
+        f" {n}: {each.port} {shown(each.frame)} {each.tunnel} +{each.after_s}s"
         for n, each in enumerate(small.arrivals)
     )
     return f"{differs}\nflows:\n{flows}\nframes:\n{frames}\n{small.flows}"

@@ -14,7 +14,9 @@ from alcor.dataplane.values import Flow, Match
 from alcor.testing.conntrack import Conntrack
 from alcor.testing.ovs.check import FlowRefused, checked_pattern
 from alcor.testing.ovs.classifier import Ambiguity, Classifier, Rule, rule_of
-from alcor.testing.ovs.execute import Emission, InFlight, PacketIn, Passage, Switchboard
+from alcor.testing.ovs.execute import Emission, PacketIn, Passage, Switchboard
+from alcor.testing.ovs.flight import InFlight
+from alcor.testing.ovs.fragments import Fragments
 from alcor.testing.ovs.state import HEADERS_FROM, new_state, pattern_of
 from alcor.testing.ovs.translate import NO_TUNNEL, Port, Tunnel, arrive
 from alcor.testing.packet import Packet
@@ -27,11 +29,10 @@ class FakeSwitch:
 
     def __init__(self, clock: Clock) -> None:
         self.conntrack = Conntrack(clock)
+        self._fragments = Fragments(clock)
         self.packet_ins: list[PacketIn] = []
         self.abandoned = 0  # packets dropped because flows sent them round in circles
-        self.out_of_bounds = (
-            0  # nd_options_type set where no option is: OVS writes behind the packet, and may crash
-        )
+        self.out_of_bounds = 0  # writes behind a packet: OVS may crash of them
         self.on_packet_in: Callable[[PacketIn], None] | None = None
         self._ports: dict[int, Port] = {}
         self._tables: dict[int, Classifier] = {}
@@ -81,16 +82,21 @@ class FakeSwitch:
         """Equal priorities that packets have met: a defect of the flows, OVS chooses as it likes."""
         return [each for table in self._tables.values() for each in table.ambiguities]
 
+    @property
+    def fragments_waiting(self) -> int:
+        """Datagrams that conntrack holds pieces of."""
+        return self._fragments.waiting
+
     def receive(self, port: int, packet: bytes | Packet, tunnel: Tunnel = NO_TUNNEL) -> list[Emission]:
         """Carry a packet that comes in by a port; what leaves the switch, in order."""
         state = new_state()
         arrive(state, port, tunnel)
         came_in = self._ports.get(port)
         recirculations = 1 if came_in is not None and came_in.is_tunnel else 0
-        board = Switchboard(self._tables, self._ports, self.conntrack)
-        passage = Passage(board, tunnel.dst, recirculations)
+        board = Switchboard(self._tables, self._ports, self.conntrack, self._fragments)
+        passage = Passage(board, recirculations)
         frame = packet if isinstance(packet, bytes) else packet.build()
-        passage.start(0, state[:HEADERS_FROM], InFlight(bytearray(frame)))
+        passage.start(0, state[:HEADERS_FROM], InFlight(bytearray(frame), tunnel.dst))
         self.abandoned += passage.abandoned
         self.out_of_bounds += passage.out_of_bounds
         for packet_in in passage.packet_ins:

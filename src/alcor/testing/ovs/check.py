@@ -111,7 +111,7 @@ def _check_actions(actions: Iterable[Action], pattern: Pattern, matched: State) 
             case Clone(inner):
                 _check_actions(inner, pattern, matched)
             case OutputField(field):
-                _check_source(field, pattern)
+                _check_low_16(field, pattern)
             case _:
                 _check_numbers(action)
 
@@ -135,6 +135,12 @@ def _check_source(field: str, pattern: Pattern) -> None:
         raise FlowRefused(f"OFPBAC_BAD_ARGUMENT: no field {field}")
     if not implies(NEEDS.get(field, Need.NOTHING), pattern):
         raise FlowRefused(f"OFPBAC_MATCH_INCONSISTENT: {field}")
+
+
+def _check_low_16(field: str, pattern: Pattern) -> None:
+    _check_source(field, pattern)
+    if WIDTHS[field] < 16:
+        raise FlowRefused(f"OFPBAC_BAD_SET_LEN: {field}[0..15]")
 
 
 def _check_set(action: SetField, matched: State, inside_ct: bool = False) -> None:
@@ -165,7 +171,7 @@ def _check_ct(action: Ct, pattern: Pattern, matched: State) -> None:
     if matched[ETH_TYPE] not in (0x0800, 0x86DD) or (matched[CT_STATE] & CT_INV and action.commit):
         raise FlowRefused("OFPBAC_MATCH_INCONSISTENT: ct needs eth_type ip or ipv6, commit a valid packet")
     if isinstance(action.zone, str):
-        _check_source(action.zone, pattern)
+        _check_low_16(action.zone, pattern)
     elif not 0 <= action.zone <= 0xFFFF:
         raise FlowRefused(f"OFPBAC_BAD_ARGUMENT: zone {action.zone}")
     if action.table is not None and not 0 <= action.table <= TABLE_MAX:

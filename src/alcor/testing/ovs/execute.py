@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from alcor.testing.conntrack import Conntrack, Tracked
+from alcor.testing.conntrack import Conntrack, CtRequest, Tracked
 from alcor.testing.ovs.classifier import Classifier
-from alcor.testing.ovs.extract import Layout, extract
+from alcor.testing.ovs.extract import extract
+from alcor.testing.ovs.flight import InFlight
+from alcor.testing.ovs.fragments import Fragments
 from alcor.testing.ovs.rewrite import Changes, rewrite
 from alcor.testing.ovs.state import (
     CT_IPV6_DST,
@@ -22,15 +24,19 @@ from alcor.testing.ovs.state import (
     CT_TP_SRC,
     CT_ZONE,
     ETH_TYPE,
+    FRAG_LATER,
     HEADERS_FROM,
     IPV6_DST,
     IPV6_SRC,
     ND_OPTION,
     ND_TARGET,
     NW_DST,
+    NW_FRAG,
     NW_SRC,
     TP_DST,
     TP_SRC,
+    VLAN_TCI,
+    VLAN_TPID,
     Need,
     State,
     holds,
@@ -53,6 +59,7 @@ from alcor.testing.ovs.translate import (
 from alcor.testing.packet import Packet
 
 RECIRCULATIONS_MAX = 6
+_TAG_SLOTS = frozenset((VLAN_TCI, VLAN_TPID))
 _ND_BYTES = 24  # of a neighbour solicitation or advertisement without options
 # A change of these makes OVS look the connection up anew; any other leaves it with the packet.
 _CONNECTION_SLOTS = frozenset((NW_SRC, NW_DST, IPV6_SRC, IPV6_DST, TP_SRC, TP_DST, ND_TARGET))
@@ -88,19 +95,6 @@ class PacketIn:
         return Packet.parse(self.frame)
 
 
-@dataclass(slots=True)
-class InFlight:
-    """A packet's bytes, where its headers are, and what conntrack said of it."""
-
-    frame: bytearray
-    layout: Layout = field(default_factory=Layout)
-    tracked: Tracked = field(default_factory=Tracked)
-
-    def copy(self) -> InFlight:
-        """The same packet, to be changed on its own."""
-        return InFlight(bytearray(self.frame), replace(self.layout), self.tracked)
-
-
 @dataclass(frozen=True, slots=True)
 class Switchboard:
     """What a packet meets on its way."""
@@ -108,57 +102,82 @@ class Switchboard:
     tables: Mapping[int, Classifier]
     ports: Mapping[int, Port]
     conntrack: Conntrack
+    fragments: Fragments
 
 
 class Passage:
     """One packet's way through the switch; `emissions` and `packet_ins` fill as it goes."""
 
-    def __init__(self, board: Switchboard, arrived_dst: int, recirculations: int) -> None:
+    def __init__(self, board: Switchboard, recirculations: int) -> None:
         self.emissions: list[Emission] = []
         self.packet_ins: list[PacketIn] = []
         self.abandoned = 0  # translations that went through too many tables
-        self.out_of_bounds = 0  # writes of nd_options_type into packets without an option
+        self.out_of_bounds = 0  # writes behind the packet
         self._board = board
-        self._arrived_dst = arrived_dst
         self._recirculations = recirculations
 
     def start(self, table: int, metadata: State, packet: InFlight) -> None:
         """Take the packet through the tables from `table` on, with this metadata (the slots before the headers)."""
+        self._pass(table, metadata, packet, None)
+
+    def _pass(self, table: int, metadata: State, packet: InFlight, place: object) -> None:
         state = new_state()
         state[:HEADERS_FROM] = metadata
         packet.layout = extract(packet.frame, state)
         _show_connection(packet.tracked, state)
-        translation = Translation(self._board.tables, self._board.ports, self._arrived_dst)
+        translation = Translation(self._board.tables, self._board.ports, packet.arrived_dst)
         steps = translation.run(table, state)
         self.abandoned += translation.is_abandoned
-        self._run(steps, packet)
+        self._run(steps, [packet], place)
 
-    def _run(self, steps: list[Step], packet: InFlight) -> None:
+    def _run(self, steps: list[Step], packets: list[InFlight], place: object) -> None:
+        """Do the steps with what is in hand: a packet, nothing while a fragment waits, all fragments of a datagram."""
         for step in steps:
-            match step:
-                case Rewrite(changes):
-                    self._rewrite(packet, changes)
-                case Send(port, tunnel):
-                    self.emissions.append(Emission(port, bytes(packet.frame), tunnel))
-                case Track(request):
-                    packet.tracked = self._board.conntrack.track(
-                        packet.frame, packet.layout, packet.tracked, request
-                    )
-                case Recirculate(table, metadata):
-                    if self._recirculations < RECIRCULATIONS_MAX:
-                        self._recirculations += 1
-                        self.start(table, metadata, packet.copy())
-                        self._recirculations -= 1
-                case Punt():
-                    self._punt(step, packet)
-                case Fork(inner):
-                    self._run(inner, packet.copy())
+            if isinstance(step, Track):
+                packets = [after for packet in packets for after in self._track(step.request, packet, place)]
+            for packet in packets:
+                self._do(step, packet, place)
+
+    def _do(self, step: Step, packet: InFlight, place: object) -> None:
+        match step:
+            case Rewrite(changes):
+                self._rewrite(packet, changes)
+            case Send(port, tunnel):
+                self.emissions.append(Emission(port, bytes(packet.frame), tunnel))
+            case Recirculate(table, metadata) if self._recirculations < RECIRCULATIONS_MAX:
+                self._recirculations += 1
+                self._pass(table, metadata, packet.copy(), (table, *metadata))
+                self._recirculations -= 1
+            case Punt():
+                self._punt(step, packet)
+            case Fork(inner):
+                self._run(inner, [packet.copy()], place)
+            case _:
+                pass
+
+    def _track(self, request: CtRequest, packet: InFlight, place: object) -> list[InFlight]:
+        track = self._board.conntrack.track
+        datagram = self._board.fragments.offer(packet, request.zone, place)
+        if isinstance(datagram, bool):
+            if datagram:
+                return []
+            packet.tracked = track(packet.frame, packet.layout, packet.tracked, request)
+            return [packet]
+        whole = datagram.whole
+        tracked = track(whole.frame, whole.layout, whole.tracked, request)
+        for fragment in datagram.fragments:
+            fragment.tracked = replace(tracked, connection=None)
+        return datagram.fragments
 
     def _rewrite(self, packet: InFlight, changes: Changes) -> None:
         slots = {slot for slot, _ in changes}
-        if ND_OPTION in slots and packet.layout.end - packet.layout.l4 <= _ND_BYTES:
+        layout = packet.layout
+        self.out_of_bounds += ND_OPTION in slots and layout.end - layout.l4 <= _ND_BYTES
+        size = len(packet.frame)
+        rewrite(packet.frame, layout, changes)
+        if slots.isdisjoint(_TAG_SLOTS) and len(packet.frame) > size:
+            del packet.frame[size:]
             self.out_of_bounds += 1
-        rewrite(packet.frame, packet.layout, changes)
         if not slots.isdisjoint(_CONNECTION_SLOTS):
             packet.tracked = replace(packet.tracked, connection=None)
 
@@ -177,5 +196,6 @@ def _show_connection(tracked: Tracked, state: State) -> None:
     state[CT_NW_PROTO] = original.proto
     src, dst = (CT_NW_SRC, CT_NW_DST) if original.version == 4 else (CT_IPV6_SRC, CT_IPV6_DST)
     state[src], state[dst] = original.src, original.dst
-    if not holds(Need.ND, state):
+    # Ports come with the packet's own in OVS's extraction: a later fragment has neither.
+    if not holds(Need.ND, state) and not state[NW_FRAG] & FRAG_LATER:
         state[CT_TP_SRC], state[CT_TP_DST] = original.tp_src, original.tp_dst

@@ -127,6 +127,7 @@ def _set_arp(frame: bytearray, at: int, slot: int, value: int) -> None:
     offset, size = {NW_PROTO: (6, 2), ARP_SHA: (8, 6), NW_SRC: (14, 4), ARP_THA: (18, 6), NW_DST: (24, 4)}[
         slot
     ]
+    value = 0xFFFF if (slot, value) == (NW_PROTO, 0xFF) else value  # to OVS's writer 255 means "any"
     frame[at + offset : at + offset + size] = value.to_bytes(size, "big")
 
 
