@@ -2,6 +2,7 @@
 """Connections through the fake switch: what ct_state and the original tuple say of each packet, packet by packet."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -218,8 +219,70 @@ def test_nonsense_is_invalid(payload: Transport) -> None:
     assert states(tracker(), [there(payload)]) == [INVALID]
 
 
-def test_a_fragment_is_invalid() -> None:
-    assert states(tracker(), [there(bytes(8), proto=17, more=True)]) == [INVALID]
+def in_pieces(packet: Packet, size: int = 1208) -> list[Packet]:
+    """The datagram of the packet in fragments of `size` bytes."""
+    ip = packet.payload
+    assert isinstance(ip, Ipv4 | Ipv6)
+    frame, header = packet.build(), 34 if isinstance(ip, Ipv4) else 54
+    proto, body = frame[23 if isinstance(ip, Ipv4) else 20], frame[header:]
+    pieces = []
+    for at in range(0, len(body), size):
+        piece, more = body[at : at + size], at + size < len(body)
+        if isinstance(ip, Ipv4):
+            part: Ipv4 | Ipv6 = replace(ip, payload=piece, proto=proto, fragment=at // 8, more=more, ident=7)
+        else:
+            extension = bytes([proto, 0]) + (at | more).to_bytes(2, "big") + bytes(3) + b"\7"
+            part = replace(ip, payload=piece, proto=proto, extensions=extension, first=44)
+        pieces.append(replace(packet, payload=part))
+    return pieces
+
+
+BIG, BIG6 = there(Udp(5000, 53, bytes(3000))), there6(Udp(5000, 53, bytes(3000)))
+
+
+@pytest.mark.parametrize("packet", [BIG, BIG6])
+def test_fragments_wait_for_the_last_and_are_judged_as_one_datagram(packet: Packet) -> None:
+    switch = tracker()
+    first, second, third = in_pieces(packet, 1240)
+    assert states(switch, [third]) == []
+    assert switch.fragments_waiting == 1
+    assert states(switch, [first]) == []
+    assert states(switch, [second]) == [NEW, NEW, NEW]
+    assert [each.packet for each in switch.packet_ins] == [first, second, third]
+    assert switch.fragments_waiting == 0
+    assert len(switch.conntrack.connections()) == 1
+
+
+def test_only_the_first_fragment_tells_the_ports_of_its_connection() -> None:
+    """So a rule about ports, judged by ct_tp_dst, does not let the later fragments through: OVS is like that."""
+    to_dns = match(eth_type=0x0800, ct_state=(CT_TRK, CT_TRK | CT_INV), ct_nw_proto=17, ct_tp_dst=53)
+    switch = new_switch()
+    switch.apply(
+        [Flow(0, 1, IPV4, (Ct(1, table=1),)), Flow(1, 2, to_dns, (Output(2),)), Flow(1, 1, (), (Output(3),))]
+    )
+    assert [each.port for packet in in_pieces(BIG) for each in switch.receive(1, packet)] == [2, 3, 3]
+
+
+def test_a_fragment_that_overlaps_or_is_too_small_is_invalid() -> None:
+    switch = tracker()
+    first, second, _ = in_pieces(BIG)
+    assert states(switch, [first, first, second, second]) == [INVALID, INVALID]
+    assert states(switch, [there(bytes(8), proto=17, more=True)]) == [INVALID]
+    frame = bytearray(in_pieces(BIG)[2].build())
+    frame[24] ^= 1  # the header's checksum
+    switch.receive(1, bytes(frame))
+    assert switch.packet_ins[-1].metadata["reg0"] == INVALID
+
+
+def test_fragments_that_wait_too_long_are_forgotten() -> None:
+    clock = StillClock()
+    switch = tracker(clock=clock)
+    first, second, third = in_pieces(BIG)
+    assert states(switch, [first, second]) == []
+    clock.at_s += 16
+    assert switch.fragments_waiting == 0
+    assert states(switch, [third]) == []
+    assert states(switch, [first, second]) == [NEW, NEW, NEW]
 
 
 def test_zones_know_nothing_of_each_other_and_are_flushed_alone() -> None:

@@ -64,6 +64,7 @@ class FakeSwitch:
         """Lose every flow, as a restarted switch does; conntrack is lost too."""
         self._tables.clear()
         self.conntrack.flush()
+        self._fragments.clear()
 
     def dump(self) -> list[Flow]:
         """The flows that the switch has, by table and falling priority."""

@@ -61,6 +61,10 @@ class Fragments:
         now_s = self._clock.monotonic_s()
         return sum(each.until_s >= now_s for each in self._waiting.values())
 
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+
     def offer(self, packet: InFlight, zone: int, place: object) -> Datagram | bool:
         """A whole datagram if the packet completes it; True if it must wait; False if it is not for us."""
         piece = _piece(packet.frame, packet.layout)
