@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from alcor.dataplane.values import FIELDS, Action, Clone, Conjunction, Ct, Flow, Move, SetField
-from tests.contract.flow_sets import READ_ONLY, SETTABLE
+from tests.contract.flow_sets import SETTABLE
 
 ACTIONS = [
     "Output",
@@ -106,6 +106,3 @@ def table_of(seen: Counter[str]) -> str:
             line = ""
         line += word
     return "\n".join([*lines, line])
-
-
-__all__ = ["READ_ONLY", "kinds_of", "state_name", "table_of", "wanted"]

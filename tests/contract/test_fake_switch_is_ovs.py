@@ -23,7 +23,7 @@ from tests.contract.comparison import Case, difference, is_usable, run_fake, sho
 from tests.contract.coverage_of_kinds import kinds_of, state_name, table_of, wanted
 from tests.contract.flow_sets import FlowSets, Recipe, spoilt
 from tests.contract.frames import arrivals
-from tests.contract.real_switch import RealSwitch
+from tests.contract.real_switch import TUNNEL_PORT, RealSwitch
 
 pytestmark = pytest.mark.ovs
 
@@ -92,25 +92,15 @@ def _next_case(rng: random.Random, seen: Counter[str]) -> Case:
 def _count(case: Case, seen: Counter[str]) -> None:
     with _watched_conntrack(seen):
         fake, outcomes = run_fake(case)
-    ids = {part.id: part.of for flow in case.flows for part in flow.actions if isinstance(part, Conjunction)}
+    taken = [flow for flow in case.flows if fake.packets(*flow.identity)]
+    satisfied = {term.value for flow in taken for term in flow.match if term.field == "conj_id"}
     for flow in case.flows:
-        satisfied = [term.value for term in flow.match if term.field == "conj_id"]
-        if fake.packets(*flow.identity):
+        parts = [part for part in flow.actions if isinstance(part, Conjunction) and part.id in satisfied]
+        if flow in taken or parts:
             seen.update(kinds_of(flow))
-            seen.update(f"conjunction of {ids[number]}" for number in satisfied if number in ids)
-    parts = {part.id for flow in case.flows for part in flow.actions if isinstance(part, Conjunction)}
-    if parts & {
-        t.value
-        for flow in case.flows
-        if fake.packets(*flow.identity)
-        for t in flow.match
-        if t.field == "conj_id"
-    }:
-        for flow in case.flows:
-            if flow.actions and isinstance(flow.actions[0], Conjunction):
-                seen.update(kinds_of(flow))
+        seen.update(f"conjunction of {part.of}" for part in parts)
     seen["packet-in"] += sum(len(each.packet_ins) for each in outcomes)
-    seen["tunnel out"] += sum(port == 9 for each in outcomes for port, _ in each.frames)
+    seen["tunnel out"] += sum(port == TUNNEL_PORT for each in outcomes for port, _ in each.frames)
     seen["loop"] += fake.abandoned
 
 
