@@ -96,6 +96,22 @@ def test_member_that_leaves_loses_access_within_an_established_connection() -> N
     in_world(scenario)
 
 
+def test_one_request_id_is_logged_from_the_api_to_every_agent_concerned(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def scenario(world: World) -> None:
+        port_a, _, _, _ = await two_machines(world)
+        capsys.readouterr()
+        asked = {"X-Openstack-Request-Id": "req-11111111-2222-4333-8444-555555555555"}
+        path = f"/v2.0/ports/{port_a['id']}"
+        await world.client.put(path, json={"port": {"security_groups": []}}, headers=asked)
+        await world.settle()
+
+    in_world(scenario)
+    said = [line for line in capsys.readouterr().err.splitlines() if "rows changed" in line]
+    assert len([line for line in said if "requests=req-11111111-2222-4333-8444-555555555555" in line]) == 2
+
+
 def test_restarts_of_everything_change_no_status_and_no_flow() -> None:
     async def scenario(world: World) -> None:
         port_a, a, port_b, b = await two_machines(world)

@@ -151,6 +151,8 @@ class Session:
             raise Refused(f"changes after {after} while this host stands at {self.rows.position}")
         changed = self.rows.delta(delta.rows)
         self.rows.position = Position(delta.to.revision, delta.to.turn)
+        if delta.request_ids:
+            log("rows changed", rows=len(delta.rows), rev=delta.to.revision, requests=",".join(delta.request_ids))
         if delta.whole:
             self.rows.is_whole = True
         return changed

@@ -43,6 +43,7 @@ class RowChange(NamedTuple):
     new: bytes | None
     old_row: Row | None
     new_row: Row | None
+    request: str = ""  # id of the REST request behind it; "" if there was none
 
 
 class Compiler:
@@ -69,11 +70,14 @@ class Compiler:
     def apply(self, reader: Reader, changes: Iterable[Change]) -> list[RowChange]:
         """Takes committed changes, `reader` showing the state right after them. Answers what rows changed."""
         before: dict[tuple[str, str], Any] = {}
+        asked_by: dict[tuple[str, str], str] = {}
         for change in changes:
             before.setdefault((change.table, change.id), change.old)
+            asked_by[change.table, change.id] = change.request
         past = _Past(reader, before)
         touched = _Touched()
-        for number, found in self._concerned(before):
+        for (number, found), request in self._concerned(asked_by).items():
+            touched.request = request
             self._derive_again(touched, number, found, (past, reader))
         return self._settle(touched)
 
@@ -110,17 +114,17 @@ class Compiler:
         self._loaded_to = None
         self._alike.clear()
 
-    def _concerned(self, changed: Iterable[tuple[str, str]]) -> dict[tuple[int, str], None]:
-        """What is to be derived again, as (derivation, object id), each once."""
-        found: dict[tuple[int, str], None] = {}
-        for table, changed_id in changed:
+    def _concerned(self, asked_by: Mapping[tuple[str, str], str]) -> dict[tuple[int, str], str]:
+        """What is to be derived again, as (derivation, object id), each once, and the request behind it."""
+        found: dict[tuple[int, str], str] = {}
+        for (table, changed_id), request in asked_by.items():
             for number in self._by_table.get(table, ()):
-                found[number, changed_id] = None
+                found[number, changed_id] = request
             for number, reader in self._readers.of(table, changed_id):
-                found[number, reader] = None
+                found.setdefault((number, reader), request)
         if self._loaded_to is not None:
             loaded_to = self._loaded_to
-            found = {who: None for who in found if who <= loaded_to}
+            found = {who: request for who, request in found.items() if who <= loaded_to}
         return found
 
     def _derive_again(self, touched: _Touched, number: int, id: str, states: tuple[_Past, Reader]) -> None:
@@ -157,7 +161,7 @@ class Compiler:
             assert not left or new == old, f"objects place different rows under {key} in {scope}"
             held.put(key, old, new, left + touch.added)
             if new != old:
-                changes.append(RowChange(scope, key, old, new, touch.old_row, touch.new_row))
+                changes.append(RowChange(scope, key, old, new, touch.old_row, touch.new_row, touch.request))
             if not held.rows:
                 del self._scopes[scope]
         self.changed += len(changes)
@@ -230,9 +234,10 @@ def derived(derivation: Derivation[Any], state: _Peek, found: Stored | None) -> 
 class _Touch:
     """What happens to one row in one turn: contributions that went and came."""
 
-    __slots__ = ("added", "new_row", "old_row", "removed")
+    __slots__ = ("added", "new_row", "old_row", "removed", "request")
 
-    def __init__(self) -> None:
+    def __init__(self, request: str) -> None:
+        self.request = request
         self.removed = 0
         self.added = 0
         self.old_row: Row | None = None
@@ -244,6 +249,7 @@ class _Touched:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], _Touch] = {}
+        self.request = ""  # behind what is touched next
 
     def remove(self, placed: Iterable[Placed]) -> None:
         """Counts contributions that went."""
@@ -265,7 +271,7 @@ class _Touched:
     def _touch(self, scope: str, key: str) -> _Touch:
         touch = self.rows.get((scope, key))
         if touch is None:
-            touch = self.rows[scope, key] = _Touch()
+            touch = self.rows[scope, key] = _Touch(self.request)
         return touch
 
 

@@ -5,7 +5,7 @@ Protobuf lets a message be the concatenation of its fields, so the rows of a cha
 each host's own positions and sequence number.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from alcor.base.wire.alcor_pb2 import Ask, Delta, Enter, Envelope, Leave, Row
@@ -31,10 +31,11 @@ def position_of(wire: WirePosition) -> Position:
     return Position(wire.revision, wire.turn.hex())
 
 
-def row_fields(changes: Iterable[RowChange]) -> bytes:
-    """The rows of a Delta, to be joined with others."""
+def row_fields(changes: Sequence[RowChange]) -> bytes:
+    """The rows of a Delta and the requests behind them, to be joined with others."""
     return Delta(
-        rows=[Row(scope=change.scope, key=change.key, body=change.new) for change in changes]
+        rows=[Row(scope=change.scope, key=change.key, body=change.new) for change in changes],
+        request_ids=sorted({change.request for change in changes if change.request}),
     ).SerializeToString()
 
 

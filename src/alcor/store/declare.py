@@ -115,6 +115,7 @@ class Change:
     id: str
     old: Any
     new: Any
+    request: str = ""  # id of the REST request that asked for it; "" if none did
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from alcor.base import metrics
 from alcor.base.clock import Clock
 from alcor.base.config import Settings
 from alcor.base.errors import Unavailable
-from alcor.base.telemetry import Meters, log, log_warning
+from alcor.base.telemetry import Meters, log, log_warning, request_id
 from alcor.store.declare import Change, Position, Schema
 from alcor.store.log.contract import HeadMoved, Log, LogFault, OutcomeUnknown, Reset, Turn
 from alcor.store.reader import Txn
@@ -139,7 +139,8 @@ class Store:
         """
         answer: asyncio.Future[Committed[R]] = asyncio.get_running_loop().create_future()
         within_s = self._settings.request_timeout_s if deadline_s is None else deadline_s
-        self._waiting.add(tenant, Job(request, answer, self._clock.monotonic_s() + within_s))
+        job = Job(request, answer, self._clock.monotonic_s() + within_s, asked_by=request_id.get())
+        self._waiting.add(tenant, job)
         return await answer
 
     async def caught_up(self) -> Position:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One turn without its waiting: requests run over the tables, their writes as records, turns applied."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -65,7 +65,7 @@ class Round:
         failure: Exception | None = None
         try:
             value = job.request(self._overlay)
-            self._encode(mark)
+            self._encode(mark, job.asked_by)
         except Exception as error:  # noqa: BLE001 - a Refusal, or a fault of this request alone: its caller gets it
             self._overlay.undo(mark)
             failure = error
@@ -75,7 +75,7 @@ class Round:
         """The writes as the log keeps them."""
         return self._records
 
-    def _encode(self, mark: int) -> None:
+    def _encode(self, mark: int, asked_by: str) -> None:
         """Makes records of one request's writes: all of them, or none where something cannot be encoded."""
         records = []
         latest: dict[tuple[str, str], bytes | None] = {}
@@ -87,13 +87,15 @@ class Round:
                 old = self._latest[key] if key in self._latest else self._tables.row(*key)
             write.row = None if write.new is None else write.plan.encode(write.new, write.old, old)
             latest[key] = write.row
-            records.append(Record(*key, old, write.row))
+            records.append(Record(*key, old, write.row, asked_by))
         self._records += records
         self._latest.update(latest)
 
     def apply(self, position: Position) -> list[Change]:
         """Takes the writes into the tables, which then stand at `position`."""
-        return _apply(self._tables, self.writes, self.expected.revision, position)
+        return _apply(
+            self._tables, zip(self.writes, self._records, strict=True), self.expected.revision, position
+        )
 
     def resolve(self, position: Position, changes: Sequence[Change]) -> None:
         """Answers every caller that still waits."""
@@ -125,16 +127,18 @@ def apply_turn(tables: Tables, turn: Turn) -> list[Change]:
         write = Write(plan, tables.peek(plan.table, record.id), new)
         write.row = record.new
         tables.take(write)
-        changes.append(Change(revision, plan.name, record.id, write.old, new))
+        changes.append(Change(revision, plan.name, record.id, write.old, new, record.request))
     tables.position = turn.position
     return changes
 
 
-def _apply(tables: Tables, writes: Sequence[Write], revision: int, position: Position) -> list[Change]:
+def _apply(
+    tables: Tables, writes: Iterable[tuple[Write, Record]], revision: int, position: Position
+) -> list[Change]:
     changes = []
-    for write in writes:
+    for write, record in writes:
         revision += 1
         tables.take(write)
-        changes.append(Change(revision, write.plan.name, write.id, write.old, write.new))
+        changes.append(Change(revision, write.plan.name, write.id, write.old, write.new, record.request))
     tables.position = position
     return changes

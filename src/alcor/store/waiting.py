@@ -23,6 +23,7 @@ class Job:
     deadline_s: float  # monotonic
     reruns: int = 0  # turns with it that the log did not take
     tenant: str = ""
+    asked_by: str = ""  # id of the REST request
 
     def refuse(self, refusal: Refusal) -> None:
         """Answers with a refusal, unless it was answered before or nobody waits any more."""

@@ -36,6 +36,7 @@ class Record(NamedTuple):
     id: str
     old: bytes | None
     new: bytes | None
+    request: str = ""  # id of the REST request that asked for it; "" if none did
 
 
 class Turn(NamedTuple):

@@ -36,7 +36,7 @@ _PUT = (
     # In place: only the page with the object changes, and no index.
     " ON CONFLICT (kind, id) DO UPDATE SET value = excluded.value",
 )
-_NOTE = ("INSERT INTO history VALUES ", "(?,?,?,?,?,?,?)", "")
+_NOTE = ("INSERT INTO history VALUES ", "(?,?,?,?,?,?,?,?)", "")
 
 
 class _Hand:
@@ -263,9 +263,7 @@ def _turns(connection: apsw.Connection, after: Position, limit: int) -> list[Tur
     seen = 0
     records: list[Record] = []
     current = (b"", 0, 0.0)  # turn, last revision, time
-    query = (
-        "SELECT revision, turn, time, kind, id, old, new FROM history WHERE revision > ? ORDER BY revision"
-    )
+    query = "SELECT revision, turn, time, kind, id, old, new, request FROM history WHERE revision > ? ORDER BY revision"
     rows = connection.execute(query, (after.revision,))
     for revision, turn, time_s, *record in rows:
         if turn != current[0] and records:

@@ -22,7 +22,7 @@ _HEAD, _OPENING = 1_000, 1_001  # bytes of the line's file that are locked
 _SCHEMA = """
 CREATE TABLE objects (kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, id));
 CREATE TABLE history (revision INTEGER PRIMARY KEY, turn BLOB NOT NULL, time REAL NOT NULL, kind TEXT NOT NULL,
-  id TEXT NOT NULL, old BLOB, new BLOB);
+  id TEXT NOT NULL, old BLOB, new BLOB, request TEXT NOT NULL);
 CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, revision INTEGER NOT NULL,
   turn BLOB NOT NULL, horizon INTEGER NOT NULL, horizon_turn BLOB NOT NULL);
 INSERT INTO meta VALUES (1, {format}, 0, x'', 0, x'');
