@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Security groups in packets: who may open a connection, what follows from it, and what a change takes away at once."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
 from alcor.base.net import Ip
-from alcor.testing.packet import Icmp, Ipv4, Packet
+from alcor.testing.packet import Icmp, Ipv4, Ipv6, Packet, Udp
 from tests.agent.fabric import Fabric
 from tests.agent.wanted import Nic, nic
 from tests.features.packets import (
@@ -17,6 +18,7 @@ from tests.features.packets import (
     echo_reply,
     everything_within,
     ip4,
+    ip6,
     small_world,
     syn,
     syn_ack,
@@ -114,6 +116,33 @@ async def test_error_about_an_allowed_packet_comes_back(fabric: Fabric) -> None:
     assert await fabric.reached("client", asked) == {"server"}
     assert await fabric.reached("server", unreachable(server, client, asked)) == {"client"}
     assert await fabric.send("server", unreachable(server, client, other)) == []
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "last first"])
+async def test_fragments_follow_the_rules_of_their_datagram(fabric: Fabric, version: int, order: int) -> None:
+    """A later fragment tells no ports, and must neither be lost under a rule with ports nor pass without its first."""
+    client, server = open_world(fabric, "dns")
+    rule = fabric.wanted.rule("dns", "ingress", version, protocol=17, port_min=53, port_max=53)
+    await fabric.realise()
+    there, back = (client, server, version), (server, client, version)
+    for port, passing, number in (
+        (53, 2, 0),
+        (53, 2, 1),
+        (54, 0, 2),
+        (54, 0, 2),
+    ):  # the last overlaps what waits
+        parts = list(fragments(*there, (40000, port), number))[::order]
+        assert await lengths_got(fabric, "client", parts) == sorted(
+            len(part.build()) for part in parts[:passing]
+        )
+        parts = list(fragments(*back, (port, 40000), number))[::order]
+        assert len(await lengths_got(fabric, "server", parts)) == passing
+
+    del fabric.wanted.rules[rule]
+    await fabric.realise()
+    assert await lengths_got(fabric, "client", list(fragments(*there, (40000, 53), 9))[::order]) == []
+    assert await lengths_got(fabric, "server", list(fragments(*back, (53, 40000), 9))[::order]) == []
 
 
 async def test_any_protocol_is_any(fabric: Fabric) -> None:
@@ -272,3 +301,26 @@ def ip4_of(sender: Nic, to: Nic, protocol: int) -> Packet:
     return Packet(
         sender.mac, to.mac, Ipv4(sender.ipv4, to.ipv4, b"\x20\x00\x86\xdd" + b"\0" * 28, proto=protocol)
     )
+
+
+async def lengths_got(fabric: Fabric, sender: str, packets: list[Packet]) -> list[int]:
+    """Of all packets that arrived anywhere."""
+    return sorted([len(got.build()) for packet in packets for _, got in await fabric.send(sender, packet)])
+
+
+def fragments(sender: Nic, to: Nic, version: int, ports: tuple[int, int], number: int) -> Iterator[Packet]:
+    """A UDP datagram of 2,000 bytes in two fragments."""
+    datagram = Udp(*ports, bytes(1992))
+    if version == 4:
+        body, cut = ip4(sender, to, datagram).build()[34:], 1280
+        for at, piece in ((0, body[:cut]), (cut, body[cut:])):
+            ip: Ipv4 | Ipv6 = Ipv4(
+                sender.ipv4, to.ipv4, piece, proto=17, ident=number, fragment=at // 8, more=not at
+            )
+            yield Packet(sender.mac, to.mac, ip)
+        return
+    body, cut = ip6(sender, to, datagram).build()[54:], 1280
+    for at, piece in ((0, body[:cut]), (cut, body[cut:])):
+        header = bytes([17, 0]) + (at | (not at)).to_bytes(2, "big") + number.to_bytes(4, "big")
+        ip = Ipv6(sender.ipv6, to.ipv6, piece, proto=17, extensions=header, first=44)
+        yield Packet(sender.mac, to.mac, ip)

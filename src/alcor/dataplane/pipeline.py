@@ -107,9 +107,14 @@ LEAVE = Table(
 LEAVE_JUDGE = Table(
     51,
     "LEAVE_JUDGE",
-    "Asks RULES_EGRESS, or for replies RULES_INGRESS, with the source port's set as own set.",
+    "Asks RULES_EGRESS, or for replies RULES_INGRESS, with the source port's set as own set; a fragment without ports"
+    " goes with the first of its datagram.",
 )
-LEAVE_VERDICT = Table(52, "LEAVE_VERDICT", "What was allowed goes on, new connections are committed.")
+LEAVE_VERDICT = Table(
+    52,
+    "LEAVE_VERDICT",
+    "What was allowed goes on, new connections are committed; fragments wait until all are allowed.",
+)
 DELIVER = Table(
     60,
     "DELIVER",
@@ -134,9 +139,14 @@ ARRIVE_SECURED = Table(
 ARRIVE_JUDGE = Table(
     72,
     "ARRIVE_JUDGE",
-    "Asks RULES_INGRESS, or for replies RULES_EGRESS, with the target port's set as own set.",
+    "Asks RULES_INGRESS, or for replies RULES_EGRESS, with the target port's set as own set; a fragment without ports"
+    " goes with the first of its datagram.",
 )
-ARRIVE_VERDICT = Table(73, "ARRIVE_VERDICT", "What was allowed is put out, new connections are committed.")
+ARRIVE_VERDICT = Table(
+    73,
+    "ARRIVE_VERDICT",
+    "What was allowed is put out, new connections are committed; fragments wait until all are allowed.",
+)
 RULES_EGRESS = Table(
     80,
     "RULES_EGRESS",
@@ -188,7 +198,7 @@ REGISTERS = (
     Register("remote_set", "reg6", "Group set of the other end."),
     Register("origin", "reg7", "1: from a local port; 2: from a tunnel."),
     Register("tunnel", "reg8", "Tunnel address of the target's host."),
-    Register("verdict", "reg9", "1: a rule allows the packet."),
+    Register("verdict", "reg9", "1: a rule allows the packet; 2: and it is a fragment, tracked once more."),
 )
 _FIELD_OF = {register.name: register.field for register in REGISTERS}
 
@@ -205,6 +215,7 @@ _FREE_ND = (
 MLD_REPORTS = (131, 132, 143)  # MLDv1 report and done, MLDv2 report
 _MLD_QUERY, ROUTER_ADVERTISEMENT, _REDIRECT = 130, 134, 137
 NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+_ANY_FRAGMENT, _LATER_FRAGMENT = (1, 1), 3  # of ip_frag
 
 
 def where(**fields: int | tuple[int, int]) -> Match:
@@ -267,7 +278,7 @@ def _never_from_ports() -> Iterator[Flow]:
     yield flow(PORT_SECURITY, 200, where(eth_type=ETH_IPV6, ip_proto=UDP, udp_src=547, udp_dst=546))
     for kind in _FREE_ND:
         # RFC 6980: neighbour discovery is never fragmented; what is could hide its options.
-        yield flow(PORT_SECURITY, 200, icmpv6(kind, ip_frag=(1, 1)))
+        yield flow(PORT_SECURITY, 200, icmpv6(kind, ip_frag=_ANY_FRAGMENT))
 
     for kind in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT):
         yield flow(ND_SECURITY, 10, icmpv6(kind))
@@ -361,14 +372,29 @@ def _judging(
     mask = CT_TRK | CT_INV | CT_RPL
     for state, asking in zip((CT_TRK, CT_TRK | CT_RPL), rules, strict=True):
         yield flow(table, 100, where(ct_state=(state, mask)), *asked, go(asking), go(verdict))
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        # It tells no ports to judge. The verdict's table gathers the datagram: this goes on if the first fragment does.
+        later = where(eth_type=eth_type, ip_frag=_LATER_FRAGMENT, ct_state=(CT_TRK, CT_TRK | CT_INV))
+        yield flow(table, 110, later, load("verdict", 1), go(verdict))
 
 
 def _verdict(table: Table, zone: str, onward: Action) -> Iterator[Flow]:
+    field = _FIELD_OF[zone]
+    fresh = (CT_TRK | CT_NEW, CT_TRK | CT_NEW | CT_INV)
     for eth_type in (ETH_IPV4, ETH_IPV6):
-        new = where(verdict=1, eth_type=eth_type, ct_state=(CT_TRK | CT_NEW, CT_TRK | CT_NEW | CT_INV))
         # Above the other: a connection that is not committed would be new for ever, and its replies strangers.
-        yield flow(table, 110, new, Ct(zone=_FIELD_OF[zone], commit=True), onward)
+        new = where(verdict=1, eth_type=eth_type, ct_state=fresh)
+        yield flow(table, 110, new, Ct(zone=field, commit=True), onward)
+
+        # Tracking holds fragments until their datagram is whole, so none goes on whose first is not allowed; those that
+        # overlap or have waited too long come out as invalid, hence the second look.
+        again, gathered = load("verdict", 2), table.number
+        new_part = where(verdict=1, eth_type=eth_type, ip_frag=_ANY_FRAGMENT, ct_state=fresh)
+        yield flow(table, 130, new_part, again, Ct(zone=field, table=gathered, commit=True))
+        part = where(verdict=1, eth_type=eth_type, ip_frag=_ANY_FRAGMENT)
+        yield flow(table, 120, part, again, Ct(zone=field, table=gathered))
     yield flow(table, 100, where(verdict=1), onward)
+    yield flow(table, 100, where(verdict=2, ct_state=(CT_TRK, CT_TRK | CT_INV)), onward)
 
 
 def icmpv6(kind: int, **fields: int | tuple[int, int]) -> Match:
