@@ -13,7 +13,6 @@ from alcor.base.config import SettingError, Settings
 from alcor.base.wire.alcor_pb2 import Ack, Envelope, Hello
 from alcor.base.wire.stream import Stream, StreamClosed
 from alcor.goal.declare import Report
-from alcor.push.ask import ask
 from alcor.push.server import serve
 from tests.goal.toy import LAMP, RACK, ROOM, Lamp, Rack, Room
 from tests.push.conftest import Cloud, cloud_of, on_socket
@@ -152,30 +151,6 @@ async def test_a_thousand_hosts_that_come_at_once_are_all_served(cloud: Cloud) -
     agents = [cloud.start_agent(f"h{n}") for n in range(1000)]
     await cloud.until(lambda: all(cloud.is_settled(agent) for agent in agents))
     assert len({host for host, _ in cloud.heard.hellos}) == 1000
-
-
-async def test_push_shows_hosts_scopes_and_rows(cloud: Cloud) -> None:
-    await cloud.write([*RACKS, ROOM_0, lamp("l0", "r0"), lamp("l1", "r1")])
-    agent = cloud.start_agent("r0")
-    await cloud.until(lambda: cloud.is_settled(agent))
-    asking = Settings(push=Address(cloud.push.address))
-
-    hosts = await ask(asking, "hosts")
-    assert [(host.host, host.is_connected) for host in hosts.hosts] == [("r0", True), ("r1", False)]
-    assert hosts.hosts[0].acked == hosts.revision
-    host = await ask(asking, "host", "r0")
-    assert {(row.scope, row.key) for row in host.rows} == {
-        (scope, key) for scope, rows in agent.rows.scopes.items() for key in rows
-    }
-    scope = await ask(asking, "scope", "beams:o0")
-    assert [(row.key, row.row["address"], row.hosts) for row in scope.rows] == [
-        ("l0", "10.0.0.0", ["r0", "r1"]),
-        ("l1", "10.0.0.1", ["r0", "r1"]),
-    ]
-    row = await ask(asking, "row", "l1")
-    assert {shown.scope for shown in row.rows} == {"beams:o0", "host:r1"}
-    for what, name in (("host", "nobody"), ("scope", "nothing"), ("row", "none"), ("weather", "")):
-        assert await ask(asking, what, name) is None
 
 
 async def test_push_listens_to_other_machines_only_with_certificates(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ class Deriver:
         """The rows for whose sake the flow is wanted; none for a static flow."""
         return [(owner.scope, owner.key) for owner in self._claims.owners(identity) if owner.rule >= 0]
 
+    def flows(self, place: Place) -> list[Flow]:
+        """The flows that a row stands for, those included that it shares with others."""
+        owners = (self._owners.get((number, *place)) for number in range(len(self._rules)))
+        return [self.wanted[identity] for owner in owners if owner is not None for identity in owner.flows]
+
     @property
     def failed(self) -> dict[Place, str]:
         """Rows that stand for no flows, or not for all that they should, with the reason."""

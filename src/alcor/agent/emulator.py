@@ -7,9 +7,13 @@ For benchmarks and for trying push at scale. To such a host every interface is p
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec.structs import replace
+
+from alcor.agent.inspect import Inspector, row_held, rows_held
 from alcor.agent.realised import Realised
 from alcor.agent.rows import Changed, HostRows
 from alcor.agent.session import Backoff, HostIdentity, Session, run
+from alcor.base.wire.held import Held
 from alcor.base.wire.stream import Stream
 from alcor.dataplane.rows import HostFeature, Interface
 
@@ -22,6 +26,7 @@ class EmulatedHost:
         self.session = Session(identity, rows)
         self._own = f"host:{identity.host}"
         self._realised = Realised(features, rows.scopes, _plugged)
+        self._inspector = Inspector(self.session, self._held)
 
     def changed(self, changed: Changed) -> None:
         """Takes a difference, and acknowledges it."""
@@ -32,6 +37,12 @@ class EmulatedHost:
             self.session.forget_report(key)
         if rows.position is not None:
             self.session.ack(rows.position, reports, ())
+
+    async def _held(self, what: str, name: str) -> Held:
+        scopes = {"scope": [name], "host": list(self.session.rows.bodies())}.get(what, [])
+        row = row_held(self.session, self._realised, name) if what == "row" else None
+        held = await rows_held(self.session, scopes)
+        return replace(held, row=row, why_no_flows="it is emulated and has no switch")
 
 
 def _plugged(iface_id: str) -> Interface:

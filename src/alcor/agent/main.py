@@ -16,6 +16,7 @@ from importlib.metadata import version
 
 from alcor.agent.derive import Change, Deriver, Place
 from alcor.agent.dial import dialler
+from alcor.agent.inspect import Inspector, Survey
 from alcor.agent.neighbours import TunnelNeighbours
 from alcor.agent.plug import Plug, Plugged
 from alcor.agent.realised import Realised
@@ -30,6 +31,7 @@ from alcor.base.net import Ip
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.pipeline import tunnel_peers
 from alcor.dataplane.rows import HostFacts, HostFeature, Interface
+from alcor.dataplane.values import Flow
 
 PLACES_PER_SLICE = 100  # rows derived before others in the loop get their turn
 SWITCH_RETRY_S = 0.1  # between attempts to reach a switch that is not there
@@ -72,6 +74,10 @@ class HostAgent:
         self._touched: set[str] = (
             set()
         )  # keys of own rows, and iface-ids, of which nothing was reported since
+        self.survey = Survey(
+            session, self.deriver, self.reconciler, self._realised, self.idle, self.reconciler.look
+        )
+        self.inspector = Inspector(session, self.survey.held)
 
     def rows_changed(self, changed: Changed) -> None:
         """The session has received something."""
@@ -196,6 +202,7 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     agent.on_peers, agent.on_attached = neighbours.meet, neighbours.ask_all
     plug = Plug(settings.ovsdb, settings.bridge, settings.tunnel_ip, agent.plugged)
     where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
+    agent.survey.look = lambda: flows_of(where)
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
     gc.set_threshold(*GC_THRESHOLDS)
     log("agent started", host=host, bridge=settings.bridge, tunnel_ip=settings.tunnel_ip)
@@ -212,6 +219,7 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
             tasks.create_task(_audit(agent, settings.audit_s), name="audit")
             tasks.create_task(neighbours.refresh(), name="neighbours")
     finally:
+        agent.inspector.close()
         neighbours.close()
         await plug.stop()
 
@@ -237,6 +245,18 @@ async def keep_switch(agent: HostAgent, where: str, bounds: Bounds, meters: Mete
         finally:
             agent.switch_gone()
             await switch.close()
+
+
+async def flows_of(where: str) -> list[Flow]:
+    """What the switch has, over a connection of its own: behind a long dump nothing else would get through.
+
+    Raises SwitchGone.
+    """
+    switch = await Switch.connect(where)
+    try:
+        return await switch.dump()
+    finally:
+        await switch.close()
 
 
 async def _audit(agent: HostAgent, every_s: float) -> None:

@@ -70,6 +70,17 @@ class Realised:
                 reports.append(report)
         return reports
 
+    def iface_id(self, scope: str, key: str) -> str | None:
+        """The interface that the row speaks of; None if it speaks of none."""
+        row = self._rows.get(scope, {}).get(key)
+        realisable = self._kinds.get(type(row)) if row is not None else None
+        return realisable.iface_id(row) if realisable is not None else None
+
+    def lacking(self, scope: str, key: str, complete: Collection[str]) -> list[str]:
+        """The scopes that the row needs and that are not complete."""
+        row = self._rows.get(scope, {}).get(key)
+        return sorted(set(self._needed(row)) - set(complete)) if row is not None else []
+
     def _judge(self, key: str, row: Row, complete: Collection[str], reason: str) -> Report | None:
         realisable = self._kinds[type(row)]
         if not reason and self._interface(realisable.iface_id(row)) is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alcor.agent.derive import Change, Identity
+from alcor.agent.switch import SwitchGone
 from alcor.base.metrics import FLOW_CHANGES, FLOW_FAILURES, FLOW_REPAIRS
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.pipeline import CLASSIFY, COOKIE
@@ -123,6 +124,12 @@ class Reconciler:
         adds = [flow for identity, flow in change.adds.items() if identity not in self._inherited]
         deletes = [flow for identity, flow in change.deletes.items() if identity not in self._inherited]
         await self._send(adds, deletes)
+
+    async def look(self) -> list[Flow]:
+        """What the switch has. Raises SwitchGone, also where there is none."""
+        if self._switch is None:
+            raise SwitchGone("the agent has no connection to its switch")
+        return await self._switch.dump()
 
     async def audit(self) -> Repairs:
         """Compares the switch with what is wanted, and mends and counts what is other."""

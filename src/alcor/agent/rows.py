@@ -4,7 +4,7 @@
 Derives nothing from rows (`agent.derive`) and speaks to nobody (`agent.session`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar, Union
 
@@ -77,10 +77,17 @@ class HostRows:
 
     def digests(self) -> list[tuple[str, bytes]]:
         """The digest of every scope that is held."""
-        return [
-            (scope, digest_bytes(digest_of(bodies.items())) if scope in self.complete else INCOMPLETE)
-            for scope, bodies in self._bodies.items()
-        ]
+        return [(scope, self.digest(scope)) for scope in self._bodies]
+
+    def digest(self, scope: str) -> bytes:
+        """The digest of a scope; INCOMPLETE if it was not received whole."""
+        if scope not in self.complete:
+            return INCOMPLETE
+        return digest_bytes(digest_of(self._bodies[scope].items()))
+
+    def bodies(self) -> Mapping[str, Mapping[str, bytes]]:
+        """The rows by scope and key as they were received, those included that cannot be read."""
+        return self._bodies
 
     def forget_staged(self) -> None:
         """Forgets snapshots that were not received whole; the scopes keep their old rows and stay incomplete."""

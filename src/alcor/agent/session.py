@@ -57,6 +57,7 @@ class Session:
         self.rows = rows
         self._meters = meters
         self.wake: Callable[[], None] = lambda: None  # called when `outgoing` has something
+        self.on_inspect: Callable[[wire.Inspect], None] | None = None  # push asks what this host has
         self.received = 0  # messages on this stream
         self._is_asked = False
         self._reports: dict[str, Report] = {}  # the newest of every row
@@ -64,11 +65,13 @@ class Session:
         self._acked: Position | None = None
         self._failures: tuple[Failure, ...] = ()
         self._is_ack_due = False
+        self._inspected: wire.Inspected | None = None
 
     def hello(self) -> bytes:
         """The first message of a new stream."""
         self.received = 0
         self._is_asked = False
+        self._inspected = None
         self.rows.forget_staged()
         self._unsent = dict(self._reports)
         self._is_ack_due = self._acked is not None
@@ -95,6 +98,9 @@ class Session:
                 self._is_asked = True
                 self.wake()
                 return Changed()
+            case "inspect" if self.on_inspect is not None:
+                self.on_inspect(envelope.inspect)
+                return Changed()
             case kind:
                 raise Refused(f"a message of kind {kind}")
 
@@ -109,6 +115,15 @@ class Session:
         self._failures = tuple(failures)
         self._is_ack_due = True
         self.wake()
+
+    def inspected(self, answer: wire.Inspected) -> None:
+        """What push asked for; it is sent after whatever else there is to be sent."""
+        self._inspected = answer
+        self.wake()
+
+    def report(self, key: str) -> Report | None:
+        """What was last reported of a row."""
+        return self._reports.get(key)
 
     def forget_report(self, key: str) -> None:
         """The row is gone: nothing is said of it any more."""
@@ -126,7 +141,7 @@ class Session:
             )
             return hello.SerializeToString()
         if not self._is_ack_due:
-            return None
+            return self._answer()
         self._is_ack_due = False
         unsent, self._unsent = self._unsent, {}
         ack = wire.Ack(
@@ -145,6 +160,12 @@ class Session:
         if self._meters is not None:
             self._meters.counter(SESSIONS, how).inc()
 
+    def _answer(self) -> bytes | None:
+        if self._inspected is None:
+            return None
+        answer, self._inspected = self._inspected, None
+        return wire.Envelope(inspected=answer).SerializeToString()
+
     def _delta(self, delta: wire.Delta) -> Changed:
         after = Position(delta.after.revision, delta.after.turn) if delta.HasField("after") else None
         if after != self.rows.position:
@@ -152,7 +173,12 @@ class Session:
         changed = self.rows.delta(delta.rows)
         self.rows.position = Position(delta.to.revision, delta.to.turn)
         if delta.request_ids:
-            log("rows changed", rows=len(delta.rows), rev=delta.to.revision, requests=",".join(delta.request_ids))
+            log(
+                "rows changed",
+                rows=len(delta.rows),
+                rev=delta.to.revision,
+                requests=",".join(delta.request_ids),
+            )
         if delta.whole:
             self.rows.is_whole = True
         return changed
@@ -166,6 +192,7 @@ class Session:
             tunnel_ip=identity.tunnel_ip,
             version=identity.version,
             bridge=identity.bridge,
+            inspects=self.on_inspect is not None,
         )
         return wire.Envelope(hello=hello)
 
@@ -245,7 +272,8 @@ async def _converse(session: Session, stream: Stream, on_changed: Callable[[Chan
         # To await the writer itself would swallow a cancellation of this task that comes just then.
         await asyncio.wait((writer,))
         fault = None if writer.cancelled() else writer.exception()
-        if fault is not None and not isinstance(fault, StreamClosed):  # the reader has met, or caused, that end
+        # A closed stream: the reader has met, or caused, that end.
+        if fault is not None and not isinstance(fault, StreamClosed):
             raise fault
 
 

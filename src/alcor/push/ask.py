@@ -11,6 +11,7 @@ from alcor.push.server import SHOW
 from alcor.push.show import Shown
 
 _WAIT_S = 30.0
+_ANSWER_BYTES_MAX = 256 << 20
 
 
 class NotAnswered(Exception):
@@ -24,10 +25,11 @@ async def ask(settings: Settings, what: str, name: str = "") -> Shown | None:
     """
     files = [settings.agent_tls_ca, settings.agent_tls_key, settings.agent_tls_cert]
     pems = [file.read_bytes() for file in files if file]
+    options = [("grpc.max_receive_message_length", _ANSWER_BYTES_MAX)]
     if pems:
-        channel = grpc.aio.secure_channel(settings.push, grpc.ssl_channel_credentials(*pems))
+        channel = grpc.aio.secure_channel(settings.push, grpc.ssl_channel_credentials(*pems), options)
     else:
-        channel = grpc.aio.insecure_channel(settings.push)
+        channel = grpc.aio.insecure_channel(settings.push, options)
     question = Question(what=what, name=name).SerializeToString()
     async with channel:
         try:

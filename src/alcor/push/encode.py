@@ -8,7 +8,7 @@ each host's own positions and sequence number.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from alcor.base.wire.alcor_pb2 import Ask, Delta, Enter, Envelope, Leave, Row
+from alcor.base.wire.alcor_pb2 import Ask, Delta, Enter, Envelope, Inspect, Leave, Row
 from alcor.base.wire.alcor_pb2 import Position as WirePosition
 from alcor.goal.compiler import RowChange
 from alcor.store.declare import Position
@@ -60,6 +60,11 @@ def enter(scope: str, position: Position, rows: bytes, *, is_last: bool) -> byte
 def leave(scope: str, position: Position) -> bytes:
     """A Leave."""
     return Envelope(leave=Leave(scope=scope, position=wire_position(position))).SerializeToString()
+
+
+def inspect(number: int, what: str, name: str) -> bytes:
+    """An Inspect."""
+    return Envelope(inspect=Inspect(id=number, what=what, name=name)).SerializeToString()
 
 
 def numbered(envelope: bytes, sequence: int) -> bytes:

@@ -142,7 +142,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
         await self._service.loaded()
         question = Question.FromString(request)
-        shown = answer(self._service.publisher, question.what, question.name)
+        shown = await answer(self._service, question.what, question.name)
         return Answer(json=msgspec.json.encode(shown) if shown else b"").SerializeToString()
 
     def _proved_by(self, context: Any) -> frozenset[str] | None:

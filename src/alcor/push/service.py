@@ -21,9 +21,11 @@ from alcor.base.metrics import HOST_DROPS, HOST_LAG, HOST_SNAPSHOTS, HOSTS_CONNE
 from alcor.base.net import parse_ip
 from alcor.base.telemetry import log, log_warning
 from alcor.base.wire.alcor_pb2 import Envelope, Hello
+from alcor.base.wire.held import Held
 from alcor.base.wire.stream import Stream, StreamClosed
 from alcor.goal.declare import GoalFeature, HelloFacts
 from alcor.push.core import Publisher
+from alcor.push.inspect import Inspections
 from alcor.push.liveness import Liveness
 from alcor.push.outbox import Outbox
 from alcor.push.pki import OPERATOR
@@ -60,6 +62,7 @@ class Service:
         self._load_due = asyncio.Event()
         self._publisher = self._new_publisher()
         self._slices: Iterator[None] = iter(())  # of the load of _publisher
+        self._inspections = Inspections()
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] = lambda: None
         self._counted: Counter[tuple[Any, ...]] = (
@@ -70,6 +73,10 @@ class Service:
     def publisher(self) -> Publisher:
         """The present goal state and sessions; another one after the log was replaced."""
         return self._publisher
+
+    async def inspect(self, session: HostSession, what: str, name: str) -> Held | str:
+        """What the host has, asked of itself, or why it does not say."""
+        return await self._inspections.ask(session, what, name)
 
     def start(self) -> None:
         """Follows the store and begins to load; hosts wait until that is done."""
@@ -133,6 +140,7 @@ class Service:
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._inspections.ended(session)
             if publisher.close(session) and self._publisher.session(hello.host) is None:
                 self._liveness.went(hello.host, self._clock.monotonic_s())
                 log("host disconnected", host=hello.host)
@@ -177,6 +185,8 @@ class Service:
                     if envelope.hello.host != session.host:
                         raise Unwelcome(f"host {session.host} now calls itself {envelope.hello.host}")
                     publisher.hello(session, envelope.hello)
+                case "inspected":
+                    self._inspections.answered(session, envelope.inspected)
                 case kind:
                     raise Unwelcome(f"an agent sends no {kind}")
 
@@ -245,7 +255,7 @@ class Service:
                     log_warning("reports wait", words=batch.count, why=refusal.message)
                     self._outbox.put_back(batch)
                     await asyncio.sleep(_RETRY_S)
-                if _FEW_WORDS < batch.count and self._outbox.count < settings.status_batch_max:
+                if batch.count > _FEW_WORDS and self._outbox.count < settings.status_batch_max:
                     await asyncio.sleep(settings.status_batch_ms / 1000)
 
     async def _look(self) -> None:

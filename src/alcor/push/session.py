@@ -69,6 +69,7 @@ class HostSession:
         self.told: Position | None = None  # where the host stands once it has received everything that waits
         self.acked: Position | None = None
         self.failures: dict[tuple[str, str], str] = {}  # (scope, key) of rows that fail there -> reason
+        self.is_inspectable = False  # its agent answers what it has
         self._present = present
         self._limits = limits
         self._wake = wake
@@ -78,6 +79,7 @@ class HostSession:
         self._todo: dict[str, str] = {}  # scopes to be entered when the queue is empty, in order -> reason
         self._entering: tuple[Snapshot, int] | None = None  # the first of _todo, and its next chunk
         self._is_whole = False
+        self._question: bytes | None = None
         self._sequence = 0
 
     @property
@@ -99,6 +101,7 @@ class HostSession:
         """The host says what it has: queues what it lacks, or the question for digests where that cannot be told."""
         if self.phase is Phase.CLOSED:
             return
+        self.is_inspectable = hello.inspects
         self._forget()
         needed = self._present.goal.interest.scopes(self.host)
         stands = encode.position_of(hello.position) if hello.HasField("position") else None
@@ -141,11 +144,16 @@ class HostSession:
             self.told = position
             self._wake()
 
+    def inspect(self, question: bytes) -> None:
+        """Sends an Inspect ahead of everything that waits; a newer one takes the place of one not sent yet."""
+        self._question = question
+        self._wake()
+
     def take(self, bytes_max: int) -> list[bytes]:
         """The next envelopes to be sent, in order, about `bytes_max` together; none if nothing waits."""
         taken: list[bytes] = []
         length = 0
-        while length < bytes_max and (envelope := self._next()) is not None:
+        while length < bytes_max and (envelope := self._next_question() or self._next()) is not None:
             self._sequence += 1
             taken.append(encode.numbered(envelope, self._sequence))
             length += len(envelope)
@@ -204,6 +212,12 @@ class HostSession:
                     self._entering = None
                 del self._todo[scope]
             self._put(encode.leave(scope, position))
+
+    def _next_question(self) -> bytes | None:
+        if self.phase is Phase.CLOSED:
+            return None
+        question, self._question = self._question, None
+        return question
 
     def _next(self) -> bytes | None:
         if self.phase is Phase.DROPPED:

@@ -16,13 +16,15 @@ class Position(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., turn: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("hello", "enter", "delta", "leave", "ack", "ask", "sequence")
+    __slots__ = ("hello", "enter", "delta", "leave", "ack", "ask", "inspect", "inspected", "sequence")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     ENTER_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     LEAVE_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
+    INSPECT_FIELD_NUMBER: _ClassVar[int]
+    INSPECTED_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     enter: Enter
@@ -30,11 +32,13 @@ class Envelope(_message.Message):
     leave: Leave
     ack: Ack
     ask: Ask
+    inspect: Inspect
+    inspected: Inspected
     sequence: int
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., inspect: _Optional[_Union[Inspect, _Mapping]] = ..., inspected: _Optional[_Union[Inspected, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("host", "position", "interest", "digests", "tunnel_ip", "version", "bridge", "compared")
+    __slots__ = ("host", "position", "interest", "digests", "tunnel_ip", "version", "bridge", "compared", "inspects")
     HOST_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     INTEREST_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +47,7 @@ class Hello(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     BRIDGE_FIELD_NUMBER: _ClassVar[int]
     COMPARED_FIELD_NUMBER: _ClassVar[int]
+    INSPECTS_FIELD_NUMBER: _ClassVar[int]
     host: str
     position: Position
     interest: bytes
@@ -51,7 +56,8 @@ class Hello(_message.Message):
     version: str
     bridge: str
     compared: bool
-    def __init__(self, host: _Optional[str] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., interest: _Optional[bytes] = ..., digests: _Optional[_Iterable[_Union[ScopeDigest, _Mapping]]] = ..., tunnel_ip: _Optional[str] = ..., version: _Optional[str] = ..., bridge: _Optional[str] = ..., compared: _Optional[bool] = ...) -> None: ...
+    inspects: bool
+    def __init__(self, host: _Optional[str] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., interest: _Optional[bytes] = ..., digests: _Optional[_Iterable[_Union[ScopeDigest, _Mapping]]] = ..., tunnel_ip: _Optional[str] = ..., version: _Optional[str] = ..., bridge: _Optional[str] = ..., compared: _Optional[bool] = ..., inspects: _Optional[bool] = ...) -> None: ...
 
 class ScopeDigest(_message.Message):
     __slots__ = ("scope", "digest")
@@ -140,6 +146,24 @@ class Failure(_message.Message):
     key: str
     reason: str
     def __init__(self, scope: _Optional[str] = ..., key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Inspect(_message.Message):
+    __slots__ = ("id", "what", "name")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    what: str
+    name: str
+    def __init__(self, id: _Optional[int] = ..., what: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Inspected(_message.Message):
+    __slots__ = ("id", "json")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    json: bytes
+    def __init__(self, id: _Optional[int] = ..., json: _Optional[bytes] = ...) -> None: ...
 
 class Question(_message.Message):
     __slots__ = ("what", "name")

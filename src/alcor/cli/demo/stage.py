@@ -14,7 +14,7 @@ from alcor.lab.cloud import Cloud
 from alcor.lab.host import Host
 from alcor.lab.rest import Body, Rest
 from alcor.push.ask import ask
-from alcor.push.show import answer
+from alcor.push.show import Shown, answer
 from alcor.testing.machine import Machine as KitMachine
 from alcor.testing.world import World
 
@@ -70,10 +70,10 @@ class RealStage:
         return await asyncio.gather(*map(self._given_to, self.cloud.hosts))
 
     async def _given_to(self, host: Host) -> Given:
-        shown = await ask(Settings(push=parse_address(self.cloud.push)), "host", host.name)
+        shown = await ask(Settings(push=parse_address(self.cloud.push)), "hosts")
         counted = await host.ofctl("dump-aggregate")
         flows = int(counted.rpartition("flow_count=")[2])
-        return Given(host.name, host.tunnel_ip, len(shown.rows) if shown else 0, flows)
+        return Given(host.name, host.tunnel_ip, rows_of(shown, host.name), flows)
 
 
 class FakeMachine:
@@ -118,15 +118,17 @@ class FakeStage:
 
     async def given(self) -> Sequence[Given]:
         """What each host was given so far."""
+        assert self.world.push is not None, "the world has been stopped"
+        shown = await answer(self.world.push, "hosts", "")
         return [
-            Given(host.name, host.tunnel_ip, self._rows(host.name), len(host.switch.dump()))
+            Given(host.name, host.tunnel_ip, rows_of(shown, host.name), len(host.switch.dump()))
             for host in self.world.hosts.values()
         ]
 
-    def _rows(self, host: str) -> int:
-        assert self.world.push is not None, "the world has been stopped"
-        shown = answer(self.world.push.publisher, "host", host)
-        return len(shown.rows) if shown else 0
+
+def rows_of(shown: Shown | None, host: str) -> int:
+    """How many rows the host needs, as push shows it."""
+    return next((each.rows for each in shown.hosts if each.host == host), 0) if shown else 0
 
 
 async def _timed(is_answered: Callable[[], bool]) -> float | None:
