@@ -4,19 +4,24 @@
 import asyncio
 import io
 import sys
+from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from alcor.cli.show import draw
+from alcor.base.address import Address
+from alcor.base.config import Settings
+from alcor.base.wire.held import FlowDifference, FlowOfRow, FlowsHeld, Held, Listed, RowFault, RowHeld
+from alcor.cli.show import draw, run
 from alcor.dataplane.pipeline import CLASSIFY, COOKIE, LEAVE
 from alcor.dataplane.values import Flow, Output, match
 from alcor.lab.cloud import Cloud
-from alcor.push.show import HostShown, Shown, answer
+from alcor.push.show import HostShown, ScopeShown, ScopeState, Shown, answer
 from alcor.testing.loop import simulate
 from alcor.testing.world import World
 
@@ -269,6 +274,85 @@ def test_hosts_have_a_line_each() -> None:
 def test_nothing_that_a_host_says_moves_the_cursor_of_the_terminal() -> None:
     shown = Shown(revision=1, hosts=[HostShown(host="evil\x1b[2J")])
     assert "\x1b" not in drawn("hosts", shown)
+
+
+def test_all_that_may_be_wrong_with_a_host_is_said() -> None:
+    fault = RowFault(scope="host:one", key="k1", reason="no room")
+    held = Held(
+        revision=5,
+        is_busy=True,
+        keeps_inherited=True,
+        faults=Listed(2, (fault,)),
+        interfaces=Listed(9, ()),
+        flows=FlowsHeld(
+            wanted=3,
+            held=1,
+            refused=2,
+            difference=Listed(2, (FlowDifference(state="refused", wanted="table=X", reason="no room"),)),
+        ),
+    )
+    host = HostShown(
+        host="one",
+        is_connected=True,
+        told=9,
+        acked=5,
+        lag=4,
+        waiting_rows=7,
+        waiting_bytes=700,
+        failures=Listed(3, (fault,)),
+        held=held,
+        scope_states=[ScopeState(scope="host:one", state="incomplete", wanted=3, held=1)],
+    )
+    text = " ".join(drawn("host", Shown(revision=9, hosts=[host])).split())
+    for words in (
+        "its switch is at 5, 4 behind",
+        "It was not sent yet all that it needs.",
+        "Waiting to be sent: 7 rows, 700 bytes.",
+        "It has not received yet all that it needs.",
+        "one: host:one k1: no room … and 2 more",
+        "Changes are on their way",
+        "Flows of a former agent stay",
+        "refused: no room wanted table=X … and 1 more",
+        "Difference: 1 scope, 3 failing rows, 2 flows refused.",
+    ):
+        assert words in text
+
+
+def test_all_that_may_be_wrong_with_a_port_is_said() -> None:
+    row = RowHeld(
+        key="p1",
+        waits_for=("network:n", "flood:n"),
+        flows=Listed(3, (FlowOfRow(scope="host:one", flow="table=X", state=""),)),
+    )
+    fault = RowFault(scope="host:one", key="p1", reason="The row cannot be read")
+    held = Held(revision=5, row=row, faults=Listed(1, (fault,)), why_no_flows="it is gone")
+    silent = HostShown(host="two", is_connected=True, silence="it did not answer within 5 s")
+    hosts = [HostShown(host="one", is_connected=True, held=held), silent, HostShown(host="three")]
+    text = " ".join(drawn("port", Shown(revision=9, hosts=hosts)).split())
+    for words in (
+        "Not reported as realised. It waits for network:n, flood:n.",
+        "host:one: The row cannot be read",
+        "Flows are not known: it is gone.",
+        "It stands for 3 flows: not known whether in the switch table=X … and 2 more",
+        "What it has is not known: it did not answer within 5 s.",
+        "Host three It has no session.",
+    ):
+        assert words in text
+    assert "nobody was asked" in drawn("port", Shown(revision=9))
+
+
+def test_word_longer_than_the_terminal_is_folded_and_loses_nothing() -> None:
+    scope = ScopeShown(scope="x" * 200, hosts=[], rows=Listed(0))
+    text = drawn("scope", Shown(revision=1, scopes=[scope]))
+    assert "x" * 200 + ":0rowsfornobody" in unfolded(text)
+
+
+async def test_push_that_cannot_be_reached_is_named_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking = Settings(push=Address(f"unix:{tmp_path}/nobody"))
+    assert await run(Namespace(what="hosts", name=None, json=False), asking) == 1
+    assert capsys.readouterr().err.startswith(f"alcor: unix:{tmp_path}/nobody says UNAVAILABLE")
 
 
 async def alcor_show(cloud: Cloud, *words: str) -> tuple[int, str, str]:

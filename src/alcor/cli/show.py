@@ -5,6 +5,7 @@ Asked of a running push, which asks the hosts. What the lines stand for is in do
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -80,12 +81,10 @@ class _Page:
         self._console = console
 
     def line(self, text: str = "", indent: int = 0, style: str = "") -> None:
-        """One line, folded where it is too long."""
-        grid = Table.grid(padding=0)
-        grid.add_column(width=indent)
-        grid.add_column(overflow="fold")
-        grid.add_row("", Text(_plain(text), style=style))
-        self._console.print(grid)
+        """One line, folded behind commas and blanks where it is too long."""
+        margin = " " * indent
+        lines = _folded(_plain(text), max(self._console.width - indent, 1))
+        self._console.print(Text("\n".join(margin + line for line in lines), style=style))
 
     def title(self, text: str) -> None:
         """The head of a part."""
@@ -102,6 +101,18 @@ class _Page:
         for line in lines:
             table.add_row(*(Text(_plain(str(cell)), style=_style(str(cell))) for cell in line))
         self._console.print(table)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in re.findall(r"[^, ]*[, ]?", text):
+        if len(lines[-1]) + len(word.rstrip()) > width:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("")
+        lines[-1] += word
+        while len(lines[-1].rstrip()) > width:  # one word is longer than a line
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return lines
 
 
 def _plain(text: str) -> str:
@@ -312,9 +323,12 @@ def _draw_flows(page: _Page, row: RowHeld) -> None:
     if flows.count:
         there = f", {good} of them in the switch" if known else ""
         page.line(f"It stands for {_count(flows.count, 'flow')}{there}:")
-    for flow in flows.first:
-        state = flow.state or "unknown"
-        page.line(state + (f": {flow.reason}" if flow.reason else ""), 2, "" if state in _GOOD else "red")
+    told = ""
+    for flow in sorted(flows.first, key=lambda flow: flow.state in _GOOD):
+        head = (flow.state or "not known whether in the switch") + (f": {flow.reason}" if flow.reason else "")
+        if head != told:
+            page.line(head, 2, "" if flow.state in (*_GOOD, "") else "red")
+        told = head
         page.line(flow.flow, 4)
         if flow.held:
             page.line(f"has {flow.held}", 4, "red")
