@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -46,7 +47,7 @@ class Roles:
             words = (sys.executable, "-m", "alcor", *self._words[name])
             self.running[name] = Child(words, self.folder / f"{name}.log", {})
         for name in self.apis.keys() & set(names or self._words):
-            await until(lambda name=name: self._answers(name))
+            await until(partial(self._answers, name))
 
     async def restart(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End one by the signal and start it again."""
