@@ -150,7 +150,7 @@ async def test_a_thousand_hosts_that_come_at_once_are_all_served(cloud: Cloud) -
     )
     agents = [cloud.start_agent(f"h{n}") for n in range(1000)]
     await cloud.until(lambda: all(cloud.is_settled(agent) for agent in agents))
-    assert len({host for host, _ in cloud.heard.hellos}) == 1000
+    await cloud.until(lambda: len({host for host, _ in cloud.heard.hellos}) == 1000)
 
 
 async def test_push_listens_to_other_machines_only_with_certificates(tmp_path: Path) -> None:
