@@ -131,6 +131,16 @@ async def test_port_without_port_security_says_what_it_likes_and_gets_everything
     assert await fabric.send("p", odd) == [], "a port with port security gets only IP and ARP"
 
 
+async def test_port_without_port_security_is_not_taken_for_a_member_on_its_host(fabric: Fabric) -> None:
+    a, _, c = small_world(fabric)
+    p = fabric.add("p", nic(7, "n", "one", port_security=False))
+    await fabric.realise()
+
+    assert await fabric.reached("a", udp(a, c)) == {"c"}
+    assert await fabric.reached("p", udp(a, c, source=40001)) == set()
+    assert await fabric.reached("p", udp(p, c)) == set()
+
+
 async def test_router_advertisement_of_a_port_without_port_security_reaches_all(fabric: Fabric) -> None:
     small_world(fabric)
     p = fabric.add("p", nic(7, "n", "one", port_security=False))

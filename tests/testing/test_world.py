@@ -97,19 +97,24 @@ def test_member_that_leaves_loses_access_within_an_established_connection() -> N
 
 
 def test_one_request_id_is_logged_from_the_api_to_every_agent_concerned(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("alcor.agent.session.log", lambda event, **facts: said.append(f"{event} {facts}"))
+    asked = {"X-Openstack-Request-Id": "req-11111111-2222-4333-8444-555555555555"}
+
     async def scenario(world: World) -> None:
         port_a, _, _, _ = await two_machines(world)
-        capsys.readouterr()
-        asked = {"X-Openstack-Request-Id": "req-11111111-2222-4333-8444-555555555555"}
+        said.clear()
         path = f"/v2.0/ports/{port_a['id']}"
         await world.client.put(path, json={"port": {"security_groups": []}}, headers=asked)
         await world.settle()
 
     in_world(scenario)
-    said = [line for line in capsys.readouterr().err.splitlines() if "rows changed" in line]
-    assert len([line for line in said if "requests=req-11111111-2222-4333-8444-555555555555" in line]) == 2
+    told = [
+        line for line in said if line.startswith("rows changed") and asked["X-Openstack-Request-Id"] in line
+    ]
+    assert len(told) == 2
 
 
 def test_restarts_of_everything_change_no_status_and_no_flow() -> None:

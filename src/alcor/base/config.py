@@ -121,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_s: Annotated[float, S("s", "How often a quiet session is probed.", low=1)] = 10.0
     keepalive_timeout_s: Annotated[float, S("s", "When an unanswered probe ends the session.", low=0.1)] = 5.0
     reconnect_ms_min: Annotated[int, S("ms", "Shortest wait of an agent before it connects again.", low=1)] = 100
-    reconnect_ms_max: Annotated[int, S("ms", "Longest wait of an agent before it connects again.", low=1)] = 10_000
+    reconnect_ms_max: Annotated[int, S("ms", "Longest wait of an agent before it connects again.", low=1)] = 3_000
 
     # Agent: on each host
     host: Annotated[str, S("name", "The host's name, as `binding:host_id` says it; empty: the machine's.")] = ""

@@ -30,6 +30,7 @@ Every packet that comes into a host's integration bridge passes these tables. Ea
 flow of priority 0; where nothing else is said it drops, so that a row that a host does not have (yet) means deny.
 
     local port ─▶ CLASSIFY ─▶ PORT_SECURITY ─▶ ND_SECURITY ─▶ ANSWER ─▶ (ARP, or by ANSWER_ND a neighbour advertisement)
+    without port security: CLASSIFY ─▶ BORROWED ─▶ ANSWER
     tunnel ─────▶ CLASSIFY ─▶ SOURCE ──────────────────────────┐ │
                                                                ▼ ▼
                                                        DESTINATION ─▶ REMOTE (local senders only)

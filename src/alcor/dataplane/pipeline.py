@@ -73,6 +73,13 @@ ND_SECURITY = Table(
     "Neighbour discovery of a local port names only its own addresses as target and its own MAC in options.",
     "go to ANSWER (solicitations and advertisements drop)",
 )
+BORROWED = Table(
+    12,
+    "BORROWED",
+    "A local port without port security speaks as it likes, but not as a secured port of this host: other hosts tell"
+    " the group set of a sender by its MAC and host.",
+    "go to ANSWER",
+)
 SOURCE = Table(
     20,
     "SOURCE",
@@ -163,6 +170,7 @@ TABLES = (
     CLASSIFY,
     PORT_SECURITY,
     ND_SECURITY,
+    BORROWED,
     SOURCE,
     ANSWER,
     ANSWER_ND,
@@ -261,7 +269,13 @@ def static_flows(facts: HostFacts) -> Iterator[Flow]:
 
 
 def _defaults() -> Iterator[Flow]:
-    onward = {ND_SECURITY: ANSWER, SOURCE: DESTINATION, ANSWER: DESTINATION, DELIVER: ARRIVE}
+    onward = {
+        ND_SECURITY: ANSWER,
+        BORROWED: ANSWER,
+        SOURCE: DESTINATION,
+        ANSWER: DESTINATION,
+        DELIVER: ARRIVE,
+    }
     for table in TABLES:
         target = onward.get(table)
         yield flow(table, 0, where(), *((go(target),) if target else ()))

@@ -11,6 +11,7 @@ from alcor.dataplane.pipeline import (
     ANSWER_ND,
     ARRIVE,
     ARRIVE_SECURED,
+    BORROWED,
     CLASSIFY,
     DELIVER,
     DESTINATION,
@@ -123,10 +124,11 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
         load("source_port", port),
         load("source_set", row.group_set),
         load("origin", LOCAL),
-        go(PORT_SECURITY if row.port_security else ANSWER),
+        go(PORT_SECURITY if row.port_security else BORROWED),
     )
     if row.port_security:
         yield from port_security_flows(port, _identities(row))
+        yield flow(BORROWED, 10, where(vni=vni, eth_src=mac_int(row.mac)))
     else:
         yield flow(LEAVE, 100, where(source_port=port), go(DELIVER))
 
