@@ -361,6 +361,16 @@ def test_an_option_type_set_where_no_option_is_gets_counted() -> None:
     assert switch.out_of_bounds == 1
 
 
+def test_a_cut_arp_message_keeps_its_length() -> None:
+    frame = Packet(A, BROADCAST, Arp(1, A, IP_A, BROADCAST, IP_B)).build()[:25]
+    switch = loaded(
+        Flow(0, 1, match(eth_type=0x0806), (SetField("arp_op", 2), SetField("arp_sha", 5), Output(2)))
+    )
+    [emission] = switch.receive(1, frame)
+    assert emission.frame == frame[:20] + b"\0\2" + bytes(3)
+    assert switch.out_of_bounds == 1
+
+
 def test_a_tunnel_carries_key_addresses_and_option() -> None:
     actions = (
         SetField("tun_dst", PEER_IP),

@@ -32,7 +32,7 @@ class FakeSwitch:
         self._fragments = Fragments(clock)
         self.packet_ins: list[PacketIn] = []
         self.abandoned = 0  # packets dropped because flows sent them round in circles
-        self.out_of_bounds = 0  # writes behind a packet: OVS may crash of them
+        self.out_of_bounds = 0  # writes to a header or option that is not there: OVS may crash of them
         self.on_packet_in: Callable[[PacketIn], None] | None = None
         self._ports: dict[int, Port] = {}
         self._tables: dict[int, Classifier] = {}

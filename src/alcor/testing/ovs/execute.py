@@ -23,6 +23,8 @@ from alcor.testing.ovs.state import (
     CT_TP_DST,
     CT_TP_SRC,
     CT_ZONE,
+    ETH_DST,
+    ETH_SRC,
     ETH_TYPE,
     FRAG_LATER,
     HEADERS_FROM,
@@ -59,7 +61,8 @@ from alcor.testing.ovs.translate import (
 from alcor.testing.packet import Packet
 
 RECIRCULATIONS_MAX = 6
-_TAG_SLOTS = frozenset((VLAN_TCI, VLAN_TPID))
+_LINK_SLOTS = frozenset((ETH_SRC, ETH_DST, VLAN_TCI, VLAN_TPID))
+_ARP_BYTES = 28
 _ND_BYTES = 24  # of a neighbour solicitation or advertisement without options
 # A change of these makes OVS look the connection up anew; any other leaves it with the packet.
 _CONNECTION_SLOTS = frozenset((NW_SRC, NW_DST, IPV6_SRC, IPV6_DST, TP_SRC, TP_DST, ND_TARGET))
@@ -112,7 +115,7 @@ class Passage:
         self.emissions: list[Emission] = []
         self.packet_ins: list[PacketIn] = []
         self.abandoned = 0  # translations that went through too many tables
-        self.out_of_bounds = 0  # writes behind the packet
+        self.out_of_bounds = 0  # writes to what is not in the packet
         self._board = board
         self._recirculations = recirculations
 
@@ -172,12 +175,12 @@ class Passage:
     def _rewrite(self, packet: InFlight, changes: Changes) -> None:
         slots = {slot for slot, _ in changes}
         layout = packet.layout
-        self.out_of_bounds += ND_OPTION in slots and layout.end - layout.l4 <= _ND_BYTES
-        size = len(packet.frame)
+        is_cut_arp = (
+            packet.frame[layout.l3 - 2 : layout.l3] == b"\x08\6" and layout.end - layout.l3 < _ARP_BYTES
+        )
+        lacks_option = ND_OPTION in slots and layout.end - layout.l4 <= _ND_BYTES
+        self.out_of_bounds += lacks_option or (is_cut_arp and not slots <= _LINK_SLOTS)
         rewrite(packet.frame, layout, changes)
-        if slots.isdisjoint(_TAG_SLOTS) and len(packet.frame) > size:
-            del packet.frame[size:]
-            self.out_of_bounds += 1
         if not slots.isdisjoint(_CONNECTION_SLOTS):
             packet.tracked = replace(packet.tracked, connection=None)
 

@@ -128,7 +128,8 @@ def _set_arp(frame: bytearray, at: int, slot: int, value: int) -> None:
         slot
     ]
     value = 0xFFFF if (slot, value) == (NW_PROTO, 0xFF) else value  # to OVS's writer 255 means "any"
-    frame[at + offset : at + offset + size] = value.to_bytes(size, "big")
+    there = max(0, min(size, len(frame) - at - offset))  # of a frame that is cut, what is there
+    frame[at + offset : at + offset + there] = value.to_bytes(size, "big")[:there]
 
 
 def _set_network(frame: bytearray, layout: Layout, slot: int, value: int) -> None:
