@@ -52,7 +52,7 @@ async def closed(switch: Switch) -> str:
 async def until(is_so: Callable[[], bool]) -> None:
     """Returns when it is so, which it is soon."""
     async with asyncio.timeout(LATE):
-        while not is_so():  # noqa: ASYNC110
+        while not is_so():
             await asyncio.sleep(0.01)
 
 

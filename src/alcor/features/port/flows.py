@@ -247,7 +247,8 @@ def _answer(vni: int, address: Ip, mac: Mac) -> Flow:
     return flow(
         ANSWER,
         100,
-        icmpv6(NEIGHBOUR_SOLICITATION, icmpv6_code=0, vni=vni, nd_target=number),
+        # Only with an option, which becomes the answer's: OVS 3.1 would write one past the end of the packet.
+        icmpv6(NEIGHBOUR_SOLICITATION, icmpv6_code=0, vni=vni, nd_target=number, nd_options_type=1),
         *turned,
         copy("ipv6_src", "ipv6_dst", 128),
         SetField("ipv6_src", number),
