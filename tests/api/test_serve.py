@@ -72,6 +72,26 @@ def test_body_over_the_limit_is_refused_before_it_is_read(server: Served):
     assert is_well(server)
 
 
+def test_client_that_sends_all_of_too_long_a_body_before_it_reads_gets_the_answer(server: Served):
+    with connected(server) as connection:
+        connection.sendall(
+            b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 700000\r\n\r\n" + b"x" * 700_000
+        )
+        answer = connection.makefile("rb").readline()
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert is_well(server)
+
+
+def test_client_that_never_ends_its_body_is_let_go(server: Served):
+    with connected(server) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        connection.sendall(
+            b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 90000000\r\n\r\n" + b"x" * 90_000_000
+        )
+    assert is_well(server)
+
+
 def test_chunked_body_over_the_limit_is_refused_while_it_comes(server: Served):
     with connected(server) as connection:
         connection.sendall(

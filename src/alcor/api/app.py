@@ -35,6 +35,7 @@ from alcor.resource.context import Asked
 _Figures = tuple[Callable[[], None], Callable[[float], None]]  # counts a request, observes its seconds
 _REQUEST_ID = re.compile(rb"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"})
+LINGER_BODIES = 8  # longest bodies' worth of bytes that are taken and thrown away after a refusal
 GONE = 499  # in metrics only: the client left before it was answered
 
 
@@ -125,7 +126,10 @@ class App:
                 headers.append((b"content-length", b"%d" % len(reply.body)))
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             body = b"" if request.method == "HEAD" else reply.body
-            await send({"type": "http.response.body", "body": body})
+            is_cut = reply.closes and request.has_more
+            if is_cut:
+                await self._linger(request, body, send)
+            await send({"type": "http.response.body", "body": b"" if is_cut else body})
             return
         async with aclosing(reply.chunks):
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -134,6 +138,15 @@ class App:
                     break
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _linger(self, request: Request, body: bytes, send: Send) -> None:
+        """Answers and takes what the client still sends, within a bound: closing at once resets the connection, and
+        a client that sends all before it reads would never see the answer. The server bounds how long it may take.
+        """
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        left = self.parts.world.settings.body_bytes_max * LINGER_BODIES
+        while left > 0 and request.has_more:
+            left -= len((await request.next_part()).get("body", b""))
 
     def _failed(self, request: Request, error: Exception) -> Reply:
         """An answer to a fault of ours: the process stays, the evidence is in the log under the request's id."""

@@ -75,6 +75,7 @@ class Request:
     id: str
     bodies: Bodies
     held_bytes: int = 0  # of the process's bound on bodies
+    has_more: bool = True  # whether part of the body has not been read
     asked: Asked | None = None
 
     def known(self) -> Asked:
@@ -106,7 +107,7 @@ class Request:
         length = self.headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
             raise _too_large(most)
-        message = await self._next()
+        message = await self.next_part()
         if not message.get("more_body", False):
             body: bytes = message.get("body", b"")
             if len(body) > most:
@@ -117,7 +118,7 @@ class Request:
         size = len(parts[0])
         self._hold(size)
         while message.get("more_body", False):
-            message = await self._next()
+            message = await self.next_part()
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             self._hold(len(parts[-1]))
@@ -129,10 +130,12 @@ class Request:
         self.bodies.hold(size)
         self.held_bytes += size
 
-    async def _next(self) -> Message:
+    async def next_part(self) -> Message:
+        """The next part of the body. Raises ClientGoneError."""
         message = await self.receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
+        self.has_more = message.get("more_body", False)
         return message
 
 
