@@ -53,6 +53,19 @@ async def test_bad_value_is_refused_with_its_reason(api: Api):
 
 
 @pytest.mark.parametrize(
+    ("noun", "field"), [("port", "fixed_ips"), ("subnet", "allocation_pools"), ("subnet", "dns_nameservers")]
+)
+async def test_refusal_repeats_only_the_beginning_of_a_long_value(api: Api, noun: str, field: str):
+    network = await api.make("network")
+    needed = {"port": {}, "subnet": {"cidr": "10.0.0.0/24", "ip_version": 4}}[noun]
+    body = {noun: {**needed, "network_id": network["id"], field: ["x" * 100_000]}}
+    status, _, message = await api.refusal("POST", f"{noun}s", body)
+    assert status == 400
+    assert message.startswith(f"Invalid input for {field}. Reason: ")
+    assert len(message) < 2_000
+
+
+@pytest.mark.parametrize(
     ("said", "meant"),
     [
         (True, True),

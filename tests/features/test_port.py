@@ -196,6 +196,18 @@ async def test_network_says_whether_its_ports_are_secured(api: Door) -> None:
     assert port["security_groups"] == []
 
 
+async def test_network_stays_shared_while_others_have_ports_on_it(api: Door) -> None:
+    network = await api.create("network", shared=True)
+    guest = await api.create("port", network_id=network["id"], as_project="guest")
+    body = {"network": {"shared": False}}
+
+    refusal = await api.refused("PUT", f"/v2.0/networks/{network['id']}", body, 409)
+    assert refusal["type"] == "InvalidSharedSetting"
+
+    await api.delete("port", guest["id"])
+    assert (await api.update("network", network["id"], shared=False))["shared"] is False
+
+
 async def test_unknown_references_of_a_port_are_404(api: Door, net: dict) -> None:
     absent = "00000000-0000-4000-8000-000000000001"
     refusal = await api.refused("POST", "/v2.0/ports", {"port": {"network_id": absent}}, 404)

@@ -63,6 +63,8 @@ async def test_group_of_a_port_is_in_use(api: Door, net: dict) -> None:
         ({"ethertype": "IPX"}, 400, None),
         ({"protocol": "carrier-pigeon"}, 400, None),
         ({"protocol": 256}, 400, None),
+        ({"protocol": "\u0666"}, 400, None),
+        ({"protocol": "tcp", "port_range_min": "8_0", "port_range_max": 80}, 400, None),
         ({"port_range_min": 80, "port_range_max": 80}, 400, "SecurityGroupProtocolRequiredWithPorts"),
         (
             {"protocol": "tcp", "port_range_min": 90, "port_range_max": 80},
@@ -95,6 +97,18 @@ async def test_rule_without_meaning_is_refused(api: Door, given: dict, status: i
     refusal = await api.refused("POST", "/v2.0/security-group-rules", body, status)
     if kind:
         assert refusal["type"] == kind
+
+
+async def test_number_of_a_protocol_is_kept_in_one_form(api: Door) -> None:
+    group = await api.create("security_group", name="web")
+    given = {"security_group_id": group["id"], "direction": "ingress", "protocol": "006"}
+    assert (await api.create("security_group_rule", **given))["protocol"] == "6"
+
+
+async def test_empty_remote_prefix_is_none(api: Door) -> None:
+    group = await api.create("security_group", name="web")
+    given = {"security_group_id": group["id"], "direction": "ingress", "remote_ip_prefix": ""}
+    assert (await api.create("security_group_rule", **given))["remote_ip_prefix"] is None
 
 
 async def test_rule_with_both_remotes_is_refused(api: Door) -> None:

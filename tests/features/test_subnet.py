@@ -38,6 +38,35 @@ async def test_null_gateway_means_none(api: Door) -> None:
     assert subnet["allocation_pools"] == [{"start": "10.0.0.1", "end": "10.0.0.254"}]
 
 
+async def test_gateway_may_lie_outside_of_the_subnet(api: Door) -> None:
+    subnet = await subnet_of(api, gateway_ip="192.168.0.1")
+    assert subnet["gateway_ip"] == "192.168.0.1"
+    assert subnet["allocation_pools"] == [{"start": "10.0.0.1", "end": "10.0.0.254"}]
+
+
+@pytest.mark.parametrize(
+    ("cidr", "gateway", "pools"),
+    [
+        ("10.0.0.0/31", "10.0.0.0", [{"start": "10.0.0.1", "end": "10.0.0.1"}]),
+        ("10.0.0.0/32", "10.0.0.0", []),
+        ("2001:db8::/127", "2001:db8::", [{"start": "2001:db8::1", "end": "2001:db8::1"}]),
+        ("2001:db8::/128", "2001:db8::", []),
+    ],
+)
+async def test_smallest_subnets_use_every_address_and_have_no_dhcp(
+    api: Door, cidr: str, gateway: str, pools: list
+) -> None:
+    subnet = await subnet_of(api, cidr=cidr, ip_version=6 if ":" in cidr else 4, enable_dhcp=False)
+    assert (subnet["gateway_ip"], subnet["allocation_pools"]) == (gateway, pools)
+    body = {"subnet": {"enable_dhcp": True}}
+    await api.refused("PUT", f"/v2.0/subnets/{subnet['id']}", body, 400)
+
+
+async def test_pools_are_not_unset_by_null(api: Door) -> None:
+    subnet = await subnet_of(api)
+    await api.refused("PUT", f"/v2.0/subnets/{subnet['id']}", {"subnet": {"allocation_pools": None}}, 400)
+
+
 async def test_ipv6_subnet_spares_the_router_anycast_address(api: Door) -> None:
     subnet = await subnet_of(api, ip_version=6, cidr="2001:db8::/64")
     assert subnet["gateway_ip"] == "2001:db8::1"
@@ -50,7 +79,12 @@ async def test_ipv6_subnet_spares_the_router_anycast_address(api: Door) -> None:
         ({"ip_version": 6}, 400, "InvalidInput"),
         ({"cidr": "10.0.0.0"}, 400, None),
         ({"cidr": "10.0.0.7/24"}, 400, None),
-        ({"gateway_ip": "10.0.1.1"}, 400, "InvalidInput"),
+        ({"gateway_ip": "10.0.0.0"}, 400, "InvalidInput"),
+        ({"cidr": "10.0.0.0/31"}, 400, "InvalidInput"),
+        ({"cidr": "2001:db8::/127", "ip_version": 6}, 400, "InvalidInput"),
+        ({"cidr": "224.0.0.0/24"}, 400, "InvalidInput"),
+        ({"cidr": "127.0.0.0/24"}, 400, "InvalidInput"),
+        ({"allocation_pools": None}, 400, None),
         ({"gateway_ip": "10.0.0.255"}, 400, "InvalidInput"),
         ({"ip_version": 5}, 400, None),
         ({"allocation_pools": [{"start": "10.0.0.9", "end": "10.0.0.3"}]}, 400, "InvalidAllocationPool"),

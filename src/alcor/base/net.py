@@ -84,6 +84,16 @@ def prefix_length(cidr: Cidr) -> int:
     return int(cidr.rsplit("/", 1)[1])
 
 
+def is_multicast(cidr: Cidr) -> bool:
+    """Whether the network lies within the multicast addresses."""
+    return ipaddress.ip_network(cidr).is_multicast
+
+
+def is_loopback(cidr: Cidr) -> bool:
+    """Whether the network lies within the loopback addresses."""
+    return ipaddress.ip_network(cidr).is_loopback
+
+
 def ip_in(ip: Ip, cidr: Cidr) -> bool:
     """Whether the address lies in the network; never across versions."""
     if ip_version(ip) != ip_version(cidr):

@@ -8,7 +8,7 @@ from alcor.features.network import goal as network_goal
 from alcor.features.network.model import NETWORK
 from alcor.features.network.rules import REST as NETWORK_REST
 from alcor.features.port import goal as port_goal
-from alcor.features.port.model import PORT, PORT_STATUS
+from alcor.features.port.model import PORT, PORT_STATUS, SHARED_IN_USE
 from alcor.features.port.rules import REST as PORT_REST
 from alcor.features.security_group import goal as security_group_goal
 from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP, SECURITY_GROUP_RULE
@@ -34,5 +34,6 @@ SCHEMA = Schema(
         GROUP_SET,
         PORT,
         PORT_STATUS,
-    )
+    ),
+    guards=(SHARED_IN_USE,),
 )

@@ -23,12 +23,18 @@ _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SHOWN_MAX = 200  # characters of a refused value that its refusal repeats
+_REASON_MAX = 1_000  # characters of a reason
 
 
 def shown(value: object) -> str:
     """`value` as a refusal repeats it: bounded."""
     text = str(value)
     return text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "..."
+
+
+def brief(reason: str) -> str:
+    """A reason of a parser that repeats what it was given, bounded."""
+    return reason if len(reason) <= _REASON_MAX else reason[:_REASON_MAX] + "..."
 
 
 def parse_bool(value: object) -> bool:

@@ -139,7 +139,7 @@ class Shape(Generic[T]):
                 attribute = by_name[name]
                 given[attribute.field] = attribute.parse(value)
         except ValueError as wrong:
-            reason = str(wrong).removesuffix(".")
+            reason = parse.brief(str(wrong)).removesuffix(".")
             raise Invalid(f"Invalid input for {name}. Reason: {reason}.") from None
         if TENANT in body and PROJECT in body and body[TENANT] != body[PROJECT]:
             raise Invalid("'project_id' and 'tenant_id' do not match")

@@ -21,6 +21,7 @@ from alcor.features.port.model import (
     BY_SUBNET,
     PORT,
     PORT_STATUS,
+    TRUSTED_OWNER,
     FixedIp,
     Port,
     PortStatus,
@@ -30,10 +31,6 @@ from alcor.features.security_group.rules import default_group, group_set_of, vis
 from alcor.goal.declare import Report
 from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
 from alcor.store.reader import Reader, Txn
-
-TRUSTED_OWNER = (
-    "network:"  # of ports that the operator's own services plug: no default group, no port security
-)
 
 
 def on_create(txn: Txn, ctx: Context, new: Port) -> Port:

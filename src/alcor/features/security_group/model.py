@@ -7,6 +7,7 @@ from typing import Annotated
 from alcor.base.errors import Conflict, NotFound
 from alcor.base.net import Cidr, parse_cidr
 from alcor.resource.declare import Api, Standard
+from alcor.resource.parse import parse_int
 from alcor.store.declare import Index, Pool, Reference, Stored, Table
 
 NUMBER_MAX = 2**31 - 1  # of a rule: it is a conjunction id, below OVS's own upper half
@@ -42,6 +43,9 @@ PROTOCOLS: Mapping[str, int] = {
 }
 
 
+_NUMBERS = frozenset(map(str, range(256)))
+
+
 class SecurityGroup(Standard, frozen=True, kw_only=True):
     """A named set of ports that share rules. Each project has one called `default`."""
 
@@ -68,9 +72,11 @@ def parse_protocol(value: object) -> str | None:
         return None
     text = str(value).lower()
     if isinstance(value, (str, int)) and not isinstance(value, bool):
+        if text.isascii() and text.isdecimal():
+            text = text.lstrip("0") or "0"
         if text in ("any", "0", "ip"):
             return None
-        if text in PROTOCOLS or (text.isdecimal() and int(text) <= 255):
+        if text in PROTOCOLS or text in _NUMBERS:
             return "ipv6-icmp" if text == "icmpv6" else text
     raise ValueError(
         f"Security group rule protocol {value} not supported. Only protocol values "
@@ -90,19 +96,12 @@ def parse_ethertype(value: object) -> str:
 
 def parse_port(value: object) -> int | None:
     """A port, an ICMP type or an ICMP code: an integer, or digits. The rule tells which and checks the range."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError(f"'{value}' is not an integer")
-    try:
-        return int(value)
-    except ValueError:
-        raise ValueError(f"'{value}' is not an integer") from None
+    return None if value is None or value == "" else parse_int(value)
 
 
 def parse_remote_prefix(value: object) -> Cidr | None:
-    """A CIDR; a single address stands for itself alone."""
-    if value is None:
+    """A CIDR; a single address stands for itself alone, and '' for none."""
+    if value is None or value == "":
         return None
     if not isinstance(value, str):
         raise ValueError(f"'{value}' is not a valid CIDR.")

@@ -43,10 +43,8 @@ def _entries(value: object, keys: tuple[str, str], noun: str) -> list[tuple[str,
     return [(entry[keys[0]], entry[keys[1]]) for entry in value]
 
 
-def parse_pools(value: object) -> tuple[Range, ...] | None:
-    """Allocation pools as given. Raises ValueError."""
-    if value is None:
-        return None
+def parse_pools(value: object) -> tuple[Range, ...]:
+    """Allocation pools as given. Raises ValueError, also for null, as in Neutron."""
     pairs = _entries(value, ("start", "end"), "IP pool")
     return tuple(Range(parse_ip(start), parse_ip(end)) for start, end in pairs)
 

@@ -6,7 +6,17 @@ import itertools
 import msgspec
 
 from alcor.base.errors import Conflict, Invalid, NotFound
-from alcor.base.net import Cidr, Ip, cidr_bounds, ip_int, ip_of, ip_version, prefix_length
+from alcor.base.net import (
+    Cidr,
+    Ip,
+    cidr_bounds,
+    ip_int,
+    ip_of,
+    ip_version,
+    is_loopback,
+    is_multicast,
+    prefix_length,
+)
 from alcor.features.network.model import NETWORK, SHARED, Network
 from alcor.features.subnet.model import BY_NETWORK, BY_PROJECT, SUBNET, Range, Subnet
 from alcor.resource.declare import Computed, Context, Extends, Resource, RestFeature
@@ -18,6 +28,7 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
     _network_to_extend(txn, ctx, new.network_id)
     _check_version(new)
     _check_modes(new)
+    _check_dhcp(new)
     _check_overlap(txn, new)
 
     if "gateway_ip" not in ctx.given:
@@ -31,6 +42,7 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
 
 def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
     """The changed subnet, checked as a new one is."""
+    _check_dhcp(new)
     _check_addresses(new)
     _check_pools(new)
     return new
@@ -99,6 +111,22 @@ def _check_modes(subnet: Subnet) -> None:
         )
 
 
+def _check_dhcp(subnet: Subnet) -> None:
+    """Neutron's bounds on ranges that DHCP serves."""
+    if not subnet.enable_dhcp:
+        return
+    first, last = cidr_bounds(subnet.cidr)
+    if last - first < 3:
+        reason = "Subnet has a prefix length that is incompatible with DHCP service enabled"
+    elif is_multicast(subnet.cidr):
+        reason = "Multicast IP subnet is not supported if enable_dhcp is True"
+    elif is_loopback(subnet.cidr):
+        reason = "Loopback IP subnet is not supported if enable_dhcp is True"
+    else:
+        return
+    raise Invalid(f"Invalid input for operation: {reason}.", type="InvalidInput")
+
+
 def _check_overlap(txn: Txn, new: Subnet) -> None:
     first, last = cidr_bounds(new.cidr)
     for other in txn.find(SUBNET, BY_NETWORK, new.network_id):
@@ -149,9 +177,11 @@ def _check_addresses(subnet: Subnet) -> None:
     gateway = subnet.gateway_ip
     if gateway is None:
         return
-    first, last = _usable(subnet.cidr)
-    is_link_local = subnet.ip_version == 6 and gateway.startswith("fe80:")
-    if ip_version(gateway) != subnet.ip_version or not (first <= ip_int(gateway) <= last or is_link_local):
+    # As in Neutron: the gateway may lie outside of the subnet, but inside it must be an address that a host may have.
+    first, last = cidr_bounds(subnet.cidr)
+    usable_first, usable_last = _usable(subnet.cidr)
+    is_unusable = first <= ip_int(gateway) < usable_first or usable_last < ip_int(gateway) <= last
+    if ip_version(gateway) != subnet.ip_version or is_unusable:
         raise Invalid(
             f"Invalid input for operation: Gateway IP {gateway} is not valid on the subnet {subnet.cidr}.",
             type="InvalidInput",
