@@ -20,6 +20,7 @@ def run(directory: str, server: str, hosts: Sequence[str]) -> int:
         print(file)
     print(
         "Push reads push_tls_ca, push_tls_cert, push_tls_key: ca.pem, push.pem, push-key.pem. An agent reads"
-        " agent_tls_ca, agent_tls_cert, agent_tls_key: ca.pem, host-NAME.pem, host-NAME-key.pem."
+        " agent_tls_ca, agent_tls_cert, agent_tls_key: ca.pem, host-NAME.pem, host-NAME-key.pem;"
+        " `alcor show` the same three: ca.pem, operator.pem, operator-key.pem."
     )
     return 0
