@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's loop, without sockets: what it sends to its switch, and what it says of it to push."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -312,3 +313,30 @@ async def test_port_that_is_unbound_loses_its_flows_and_nothing_more_is_said_of_
     assert host.classified() == set()
     host.feed.reopen()
     assert await host.step() == []
+
+
+async def test_scopes_that_a_turn_brings_go_to_the_switch_together_with_what_needs_them() -> None:
+    host = Host()
+    await host.up()
+    running = asyncio.create_task(host.agent.run())
+    host.switch.sent.clear()
+    host.wanted.vnis["m"] = 8
+    host.wanted.nics["b"] = nic(3, "m", "one", groups=("h",))
+    for changed in host.feed.messages(host.wanted.of_host("one")):
+        host.agent.rows_changed(changed)
+        await asyncio.sleep(0)
+    await host.agent.idle()
+    assert len(host.switch.sent) == 1
+    running.cancel()
+
+
+async def test_scope_whose_turn_does_not_come_is_not_waited_for_long() -> None:
+    host = Host()
+    await host.up()
+    running = asyncio.create_task(host.agent.run())
+    host.wanted.vnis["m"] = 8
+    first = next(iter(host.feed.messages(host.wanted.of_host("one"))))
+    host.agent.rows_changed(first)
+    await host.agent.idle()
+    assert host.switch.flows == host.agent.deriver.wanted
+    running.cancel()

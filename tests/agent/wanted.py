@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows by hand, as push would send them: networks, ports on hosts, security groups; and a session fed with them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -133,9 +133,15 @@ class Feed:
     def send(self, rows: Rows, *, is_whole: bool = True) -> Changed:
         """Brings the session to `rows`; answers all that changed."""
         changed = Changed()
+        for each in self.messages(rows, is_whole=is_whole):
+            changed.update(each)
+        return changed
+
+    def messages(self, rows: Rows, *, is_whole: bool = True) -> Iterator[Changed]:
+        """The same, with what each message changed."""
         for scope in rows.keys() - self._sent.keys():
             enter = wire.Enter(scope=scope, rows=_wire_rows("", rows[scope]), last=True)
-            changed.update(self._receive(wire.Envelope(enter=enter)))
+            yield self._receive(wire.Envelope(enter=enter))
         differences = []
         for scope in rows.keys() & self._sent.keys():
             old, new = self._sent[scope], rows[scope]
@@ -145,11 +151,10 @@ class Feed:
         if self._revision:
             delta.after.CopyFrom(_position(self._revision))
         self._revision += 1
-        changed.update(self._receive(wire.Envelope(delta=delta)))
+        yield self._receive(wire.Envelope(delta=delta))
         for scope in self._sent.keys() - rows.keys():
-            changed.update(self._receive(wire.Envelope(leave=wire.Leave(scope=scope))))
+            yield self._receive(wire.Envelope(leave=wire.Leave(scope=scope)))
         self._sent = {scope: dict(keyed) for scope, keyed in rows.items()}
-        return changed
 
     def _receive(self, envelope: wire.Envelope) -> Changed:
         envelope.sequence = self._session.received + 1

@@ -11,6 +11,7 @@ import gc
 import random
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
@@ -35,6 +36,7 @@ from alcor.dataplane.values import Flow
 
 PLACES_PER_SLICE = 100  # rows derived before others in the loop get their turn
 SWITCH_RETRY_S = 0.1  # between attempts to reach a switch that is not there
+ENTER_WAIT_S = 0.005  # for the rest of a turn that brings scopes
 # Flows are many small values that live long and make no cycles: the usual thresholds double the time to derive them.
 GC_THRESHOLDS = (20_000, 10, 50)
 
@@ -71,6 +73,8 @@ class HostAgent:
         self._inbox = _Inbox()
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._entered = asyncio.Event()  # no scope has come whose turn is not complete yet
+        self._entered.set()
         self._touched: set[str] = (
             set()
         )  # keys of own rows, and iface-ids, of which nothing was reported since
@@ -81,6 +85,10 @@ class HostAgent:
 
     def rows_changed(self, changed: Changed) -> None:
         """The session has received something."""
+        if changed.entered:
+            self._entered.clear()
+        else:
+            self._entered.set()
         self._inbox.places.update((scope, key) for scope, _, key in changed.rows)
         self._ring()
 
@@ -111,6 +119,7 @@ class HostAgent:
         """Steps whenever something happened, until cancelled."""
         while True:
             await self._wake.wait()
+            await self._turn_complete()
             await self.step()
             if not self._wake.is_set():
                 self._quiet.set()
@@ -142,6 +151,13 @@ class HostAgent:
             self.reconciler.detach()
         if self.reconciler.is_attached and not self.reconciler.keeps_inherited:
             self._report(position, complete)
+
+    async def _turn_complete(self) -> None:
+        """Scopes come one by one before the row that needs them: a step for each would be a bundle for each."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENTER_WAIT_S):
+                await self._entered.wait()
+        self._entered.set()
 
     def _ring(self) -> None:
         self._quiet.clear()
