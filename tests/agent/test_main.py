@@ -324,7 +324,8 @@ async def test_scopes_that_a_turn_brings_go_to_the_switch_together_with_what_nee
     host.wanted.nics["b"] = nic(3, "m", "one", groups=("h",))
     for changed in host.feed.messages(host.wanted.of_host("one")):
         host.agent.rows_changed(changed)
-        await asyncio.sleep(0)
+        for _ in range(20):  # as long as a step takes
+            await asyncio.sleep(0)
     await host.agent.idle()
     assert len(host.switch.sent) == 1
     running.cancel()
