@@ -115,6 +115,9 @@ class Simulation:
         if envelope.WhichOneof("kind") == "hello":
             if host.at_push is None:
                 host.at_push = self.publisher.open(host.name, lambda: None)
+            elif host.at_push.is_answered:  # a repeated one: push ends such a stream
+                self.lose_stream(host)
+                return True
             self.publisher.hello(host.at_push, envelope.hello)
         elif host.at_push is not None:
             self.publisher.ack(host.at_push, envelope.ack)

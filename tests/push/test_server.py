@@ -97,6 +97,7 @@ async def test_a_stream_that_begins_wrongly_is_refused(cloud: Cloud, first: Enve
     [
         (b"\xff\xff", "cannot be read"),
         (Envelope(hello=Hello(host="r1")).SerializeToString(), "now calls itself r1"),
+        (Envelope(hello=Hello(host="r0")).SerializeToString(), "not asked for"),
         (Envelope().SerializeToString(), "sends no"),
     ],
 )

@@ -184,6 +184,8 @@ class Service:
                 case "hello":
                     if envelope.hello.host != session.host:
                         raise Unwelcome(f"host {session.host} now calls itself {envelope.hello.host}")
+                    if session.is_answered:
+                        raise Unwelcome("a hello that was not asked for")
                     publisher.hello(session, envelope.hello)
                 case "inspected":
                     self._inspections.answered(session, envelope.inspected)

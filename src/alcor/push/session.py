@@ -97,6 +97,14 @@ class HostSession:
         """Whether the host has been sent every scope that it needs."""
         return self.phase is Phase.LIVE and self._is_whole
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the last hello was answered with all that the host lacks, so that another would be out of turn.
+
+        What that answer has on its way is not in it: a host sent by both would hold old rows for a while as if new.
+        """
+        return self.phase in (Phase.LIVE, Phase.DROPPED)
+
     def hello(self, hello: Hello) -> None:
         """The host says what it has: queues what it lacks, or the question for digests where that cannot be told."""
         if self.phase is Phase.CLOSED:
