@@ -2,6 +2,8 @@
 """The project's own Python files, parsed once, for the rules of the house."""
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +11,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FEATURES = ROOT / "src/alcor/features"
+
+_NO_CODE = frozenset(
+    (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -37,6 +50,17 @@ class Source:
         for node in ast.walk(self.tree):
             if isinstance(node, Function):
                 yield node
+
+    def lines_of_code(self) -> set[int]:
+        """The numbers of the lines that are neither blank nor only comment or docstring."""
+        found: set[int] = set()
+        for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
+            if token.type not in _NO_CODE:
+                found.update(range(token.start[0], token.end[0] + 1))
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Module | ast.ClassDef | Function) and ast.get_docstring(node) is not None:
+                found.difference_update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+        return found
 
     def imports(self) -> frozenset[str]:
         """What it imports, by full name; `from a import b` counts as `a` and as `a.b`."""

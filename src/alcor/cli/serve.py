@@ -57,7 +57,6 @@ class Running:
 async def run(settings: Settings, *, api: bool, push: bool) -> int:
     """Serves until cancelled. The exit status: 1 if it could not start, the reason logged in one line."""
     gc.set_threshold(*GC_THRESHOLDS)
-    sys.setswitchinterval(SWITCH_S)
     try:
         async with running(settings, api=api, push=push) as process:
             await process.ended()
@@ -77,6 +76,7 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
         outside = Outside(clock=clock, random=random.SystemRandom(), settings=settings, meters=meters)
         store = await Store.open(SCHEMA, SqliteLog(settings.state / LOG_FILE), outside)
         stack.push_async_callback(store.close)
+        sys.setswitchinterval(SWITCH_S)
 
         handle = await push_server.serve(store, GOAL, settings, meters) if push else None
         if handle:

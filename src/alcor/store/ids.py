@@ -5,7 +5,7 @@ No call moves more than a leaf or a part, so no change stalls the loop however m
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from alcor.store.declare import Key
 
@@ -22,10 +22,11 @@ class IdSet:
     __slots__ = ("_greatest", "_leaves", "count")
 
     def __init__(self, ids: Sequence[str] = ()) -> None:
-        self._leaves: list[list[str]] = []
-        self._greatest: list[str] = []
-        self.count = 0
-        self.extend(ids)
+        """`ids` are in order."""
+        starts = range(0, len(ids), LEAF_MAX)
+        self._leaves = [list(ids[start : start + LEAF_MAX]) for start in starts]
+        self._greatest = [leaf[-1] for leaf in self._leaves]
+        self.count = len(ids)
 
     def __iter__(self) -> Iterator[str]:
         for leaf in self._leaves:
@@ -50,20 +51,6 @@ class IdSet:
             self._leaves.insert(place + 1, leaf[half:])
             del leaf[half:]
             self._greatest.insert(place, leaf[-1])
-
-    def extend(self, ids: Sequence[str]) -> None:
-        """Adds ids in order, all greater than those that are there."""
-        self.count += len(ids)
-        start = 0
-        if self._leaves and ids:
-            last = self._leaves[-1]
-            start = LEAF_MAX - len(last)
-            last += ids[:start]
-            self._greatest[-1] = last[-1]
-        for place in range(start, len(ids), LEAF_MAX):
-            leaf = list(ids[place : place + LEAF_MAX])
-            self._leaves.append(leaf)
-            self._greatest.append(leaf[-1])
 
     def remove(self, id: str) -> None:
         """Removes an id that is there."""
@@ -102,11 +89,7 @@ class IdSet:
         return found
 
 
-_Bucket = str | list[str] | IdSet  # one id, few, many
-
-
-def _bucket(ids: list[str]) -> _Bucket:
-    return ids if len(ids) <= _SMALL_MAX else IdSet(ids)
+_Bucket = str | list[str] | IdSet  # one id, few, many; after a load a list may be long until it is looked at
 
 
 class KeyedIds:
@@ -120,46 +103,35 @@ class KeyedIds:
 
     def add(self, key: Key, id: str) -> None:
         """Adds an id that is not there under `key`."""
-        part = self._parts[hash(key) & _PART_MASK]
-        bucket = part.get(key)
-        if bucket is None:
-            part[self._lean(key)] = id
-        elif type(bucket) is str:
-            part[key] = [bucket, id] if bucket < id else [id, bucket]
-        elif type(bucket) is list:
+        bucket = self._bucket(key)
+        if isinstance(bucket, IdSet):
+            bucket.add(id)
+        elif isinstance(bucket, list):
             insort(bucket, id)
-            if len(bucket) > _SMALL_MAX:
-                part[key] = IdSet(bucket)
         else:
-            bucket.add(id)  # type: ignore[union-attr]  # what is neither a str nor a list is an IdSet
+            part = self._parts[hash(key) & _PART_MASK]
+            if bucket is None:
+                part[self._lean(key)] = id
+            else:
+                part[key] = [bucket, id] if bucket < id else [id, bucket]
 
     def extend(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
         """Adds ids in order, all greater than those that are there, each under its keys."""
-        grouped: dict[Key, list[str]] = {}
+        parts, lean = self._parts, self._lean
         for own_id, keys in zip(ids, keys_of_each, strict=True):
             for key in keys:
-                some = grouped.get(key)
-                if some is None:
-                    grouped[key] = [own_id]
-                elif some[-1] is not own_id:
-                    some.append(own_id)
-        parts = self._parts
-        for key, some in grouped.items():
-            part = parts[hash(key) & _PART_MASK]
-            if len(some) == 1 and key not in part:
-                part[self._lean(key)] = some[0]
-                continue
-            bucket = part.get(key)
-            if isinstance(bucket, IdSet):
-                bucket.extend(some)
-            elif bucket is None:
-                part[self._lean(key)] = _bucket(some)
-            elif isinstance(bucket, str):
-                part[key] = _bucket([bucket, *some])
-            else:
-                bucket += some
-                if len(bucket) > _SMALL_MAX:
-                    part[key] = IdSet(bucket)
+                part = parts[hash(key) & _PART_MASK]
+                bucket = part.get(key)
+                if bucket is None:
+                    part[lean(key)] = own_id
+                elif isinstance(bucket, list):
+                    if bucket[-1] is not own_id:
+                        bucket.append(own_id)
+                elif isinstance(bucket, str):
+                    if bucket is not own_id:
+                        part[key] = [bucket, own_id]
+                else:
+                    bucket.add(own_id)
 
     def extend_unique(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
         """As `extend`, where no two objects have one key."""
@@ -170,22 +142,19 @@ class KeyedIds:
 
     def remove(self, key: Key, id: str) -> None:
         """Removes an id that is there under `key`."""
-        part = self._parts[hash(key) & _PART_MASK]
-        bucket = part[key]
-        if isinstance(bucket, str):
+        bucket = self._bucket(key)
+        if bucket is None or isinstance(bucket, str):
             assert bucket == id
-            del part[key]
-            return
-        if isinstance(bucket, list):
-            bucket.remove(id)
+            left = 0
         else:
             bucket.remove(id)
-        if not (len(bucket) if isinstance(bucket, list) else bucket.count):
-            del part[key]
+            left = len(bucket) if isinstance(bucket, list) else bucket.count
+        if not left:
+            del self._parts[hash(key) & _PART_MASK][key]
 
     def count(self, key: Key) -> int:
         """How many ids stand under `key`."""
-        bucket = self._parts[hash(key) & _PART_MASK].get(key)
+        bucket = self._bucket(key)
         if bucket is None:
             return 0
         if isinstance(bucket, str):
@@ -194,21 +163,21 @@ class KeyedIds:
 
     def first(self, key: Key) -> str | None:
         """The smallest id under `key`, or None."""
-        bucket = self._parts[hash(key) & _PART_MASK].get(key)
+        bucket = self._bucket(key)
         if bucket is None or isinstance(bucket, str):
             return bucket
         return bucket[0] if isinstance(bucket, list) else next(iter(bucket))
 
     def ids(self, key: Key) -> list[str]:
         """All ids under `key`, in order."""
-        bucket = self._parts[hash(key) & _PART_MASK].get(key)
+        bucket = self._bucket(key)
         if bucket is None:
             return []
         return [bucket] if isinstance(bucket, str) else list(bucket)
 
     def after(self, key: Key, id: str, limit: int) -> list[str]:
         """The first `limit` ids under `key` greater than `id`, ascending."""
-        bucket = self._parts[hash(key) & _PART_MASK].get(key)
+        bucket = self._bucket(key)
         if isinstance(bucket, IdSet):
             return bucket.after(id, limit)
         few = self.ids(key)
@@ -217,12 +186,20 @@ class KeyedIds:
 
     def before(self, key: Key, id: str | None, limit: int) -> list[str]:
         """The last `limit` ids under `key` smaller than `id` (None: of all), descending."""
-        bucket = self._parts[hash(key) & _PART_MASK].get(key)
+        bucket = self._bucket(key)
         if isinstance(bucket, IdSet):
             return bucket.before(id, limit)
         few = self.ids(key)
         end = len(few) if id is None else bisect_left(few, id)
         return few[max(0, end - limit) : end][::-1]
+
+    def _bucket(self, key: Key) -> _Bucket | None:
+        """What stands under `key`; a list that has become long is an `IdSet` from then on."""
+        part = self._parts[hash(key) & _PART_MASK]
+        bucket = part.get(key)
+        if type(bucket) is list and len(bucket) >= _SMALL_MAX:
+            part[key] = bucket = IdSet(bucket)
+        return bucket
 
     def _lean(self, key: Key) -> Key:
         """`key` with its leading parts kept once: of a million (subnet, address) pairs only the address is new."""
@@ -233,3 +210,38 @@ class KeyedIds:
         if len(key) == 2:
             return keep(key[0], key[0]), key[1]
         return (*(keep(part, part) for part in key[:-1]), key[-1])
+
+
+class OwnIds:
+    """`KeyedIds` of an index whose one key is the object's own id: the rows say it all, so nothing is kept."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: Callable[[str], bytes | None]) -> None:
+        self._row = row
+
+    def add(self, key: Key, id: str) -> None:
+        """The row was, or will be, put."""
+
+    def remove(self, key: Key, id: str) -> None:
+        """The row was, or will be, removed."""
+
+    def count(self, key: Key) -> int:
+        """How many ids stand under `key`."""
+        return len(self.ids(key))
+
+    def first(self, key: Key) -> str | None:
+        """The smallest id under `key`, or None."""
+        return next(iter(self.ids(key)), None)
+
+    def ids(self, key: Key) -> list[str]:
+        """All ids under `key`."""
+        return [key] if isinstance(key, str) and self._row(key) is not None else []
+
+    def after(self, key: Key, id: str, limit: int) -> list[str]:
+        """The first `limit` ids under `key` greater than `id`."""
+        return [each for each in self.ids(key) if each > id][:limit]
+
+    def before(self, key: Key, id: str | None, limit: int) -> list[str]:
+        """The last `limit` ids under `key` smaller than `id` (None: of all)."""
+        return [each for each in self.ids(key) if id is None or each < id][:limit]

@@ -12,8 +12,8 @@ from itertools import groupby
 from operator import itemgetter, lt
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from alcor.store.declare import Change, Index, Key, Pool, Position, Schema, Stored, Table
-from alcor.store.ids import KeyedIds
+from alcor.store.declare import Change, Index, Key, Pool, Position, Schema, Stored, Table, own_id
+from alcor.store.ids import KeyedIds, OwnIds
 from alcor.store.plan import TablePlan, Write, plans_of
 from alcor.store.pools import HeldNumbers
 from alcor.store.rows import Rows, Scan
@@ -43,10 +43,13 @@ class Under(Generic[T]):
 class _Held:
     """Everything that the tables keep; replaced as one by a load."""
 
-    def __init__(self, tables: Sequence[Table[Any]], indexes: Iterable[Index[Any]]) -> None:
+    def __init__(self, tables: Sequence[Table[Any]], table_of: dict[Index[Any], Table[Any]]) -> None:
         self.rows = {table.name: Rows() for table in tables}
         self.decoded: dict[str, dict[str, Any]] = {table.name: {} for table in tables}
-        self.indexes = {index: KeyedIds() for index in indexes}
+        self.indexes: dict[Index[Any], KeyedIds | OwnIds] = {
+            index: OwnIds(self.rows[table.name].get) if index.keys is own_id else KeyedIds()
+            for index, table in table_of.items()
+        }
         self.pools = {pool: HeldNumbers() for table in tables for pool in table.pools}
 
 
@@ -236,10 +239,16 @@ class Loading:
         assert all(map(lt, [self._last.get(plan.name, ""), *ids], ids)), "a load out of order"
         self._last[plan.name] = ids[-1]
         held.rows[plan.name].extend(row[1:] for row in rows)
+        indexes = [
+            (index, into)
+            for index in plan.indexes
+            if isinstance(into := held.indexes[index], KeyedIds)  # the rows are the others
+        ]
+        if not indexes and not plan.table.pools:
+            return
         decode = plan.decode
         stored = [decode(row[2]) for row in rows]
-        for index in plan.indexes:
-            into = held.indexes[index]
+        for index, into in indexes:
             (into.extend_unique if index.unique else into.extend)(ids, map(index.keys, stored))
         for pool in plan.table.pools:
             numbers = held.pools[pool]

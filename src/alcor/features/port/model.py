@@ -11,7 +11,7 @@ from alcor.features.network.model import NETWORK, Network
 from alcor.features.security_group.model import SECURITY_GROUP, SecurityGroup
 from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.resource.declare import Api, Standard
-from alcor.store.declare import Guard, Index, Pool, Reference, Stored, Table
+from alcor.store.declare import Guard, Index, Pool, Reference, Stored, Table, own_id
 from alcor.store.reader import Reader
 
 ADDRESSES_MAX = 64  # fixed IPs of one port
@@ -267,6 +267,6 @@ class PortStatus(Stored, frozen=True, kw_only=True):
 PORT_STATUS: Table[PortStatus] = Table(
     "port_status",
     PortStatus,
-    references=(Reference("port", PORT, lambda status: (status.id,)),),
+    references=(Reference("port", PORT, own_id),),
     observed=True,
 )
