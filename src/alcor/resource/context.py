@@ -14,10 +14,21 @@ from alcor.base.config import Settings
 _PAGE = 4_096  # random bytes fetched at once
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, as authentication found out. Roles as Keystone has them: admin implies member implies reader."""
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token says of its caller beside project, user and roles."""
 
-    project_id: str
+    user_domain_id: str = ""
+    project_domain_id: str = ""
+    domain_id: str = ""  # of a token for a whole domain
+    system_scope: str = ""  # "all", or empty
+    is_admin_project: bool = True  # as Keystone says it where no admin project is set
+    service_roles: frozenset[str] = frozenset()  # of the service that asks on the caller's behalf
+
+
+class Identity(Standing, frozen=True, kw_only=True):
+    """Who asks, as authentication found out. Roles in lower case, with those that they imply."""
+
+    project_id: str  # empty: of no project, as with system scope
     user_id: str
     roles: frozenset[str]
     is_admin: bool
@@ -25,11 +36,14 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     can_read: bool  # its own project
 
 
-def identity(project_id: str, user_id: str, roles: Iterable[str]) -> Identity:
-    """The identity of a caller with these roles, whatever their case."""
+PLAIN = Standing()
+
+
+def identity(project_id: str, user_id: str, roles: Iterable[str], standing: Standing = PLAIN) -> Identity:
+    """The identity of a caller with these roles, whatever their case. A role that Keystone implies is not added."""
     known = frozenset(role.lower() for role in roles)
     is_admin = "admin" in known
-    can_write = is_admin or "member" in known
+    can_write = is_admin or not known.isdisjoint(("manager", "member"))
     return Identity(
         project_id=project_id,
         user_id=user_id,
@@ -37,6 +51,7 @@ def identity(project_id: str, user_id: str, roles: Iterable[str]) -> Identity:
         is_admin=is_admin,
         can_write=can_write,
         can_read=can_write or "reader" in known,
+        **msgspec.structs.asdict(standing),
     )
 
 
