@@ -9,7 +9,11 @@ from alcor.goal import compiler, interest
 from alcor.goal.declare import GoalFeature
 from alcor.goal.state import Goal, Step
 from alcor.store.declare import Change, Position, Schema, Stored, Table
+from alcor.store.log.contract import Record
+from alcor.store.log.contract import Turn as LoggedTurn
+from alcor.store.plan import encode
 from alcor.store.tables import Tables
+from alcor.store.turn import apply_turn
 
 Write = tuple[Table, str, Stored | None]
 Turn = Sequence[Write]
@@ -25,17 +29,20 @@ class State:
 
     def take(self, turn: Turn) -> list[Change]:
         """Applies a turn; answers its changes in the form that followers get them."""
-        changes: list[Change] = []
+        records: list[Record] = []
         now: dict[tuple[str, str], Stored | None] = {}
         for table, key, new in turn:
             old = now[table.name, key] if (table.name, key) in now else self.tables.peek(table, key)
             if old != new:
-                revision = self.tables.revision + len(changes) + 1
-                changes.append(Change(revision, table.name, key, old, new))
+                records.append(Record(table.name, key, _row(old), _row(new)))
                 now[table.name, key] = new
-        revision = self.tables.revision + len(changes)
-        self.tables.apply(changes, Position(revision, f"{self._epoch:016x}{revision:016x}"))
-        return changes
+        revision = self.tables.revision + len(records)
+        position = Position(revision, f"{self._epoch:016x}{revision:016x}")
+        return apply_turn(self.tables, LoggedTurn(position, 0.0, records))
+
+
+def _row(stored: Stored | None) -> bytes | None:
+    return None if stored is None else encode(stored)
 
 
 class CheckedGoal:

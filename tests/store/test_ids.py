@@ -44,7 +44,7 @@ def test_pages_of_ids_under_a_key_begin_anywhere_and_go_both_ways(many: int) -> 
     ids = KeyedIds()
     plain = sorted({_name(random, 10 * many) for _ in range(many)})
     for name in random.sample(plain, len(plain)):
-        ids.add(("net", 1), name)
+        ids.change(("net", 1), {name: True})
     for _ in range(200):
         mark, limit = _name(random, 10 * many), random.randrange(1, 700)
         assert ids.after(("net", 1), mark, limit) == [name for name in plain if name > mark][:limit]
@@ -63,14 +63,14 @@ def test_keys_hold_few_and_many_ids_and_forget_those_that_are_gone() -> None:
         under = plain.setdefault(key, set())
         if name in under:
             under.discard(name)
-            ids.remove(key, name)
+            ids.change(key, {name: False})
         else:
             under.add(name)
-            ids.add(key, name)
+            ids.change(key, {name: True})
     for key, under in plain.items():
         assert (ids.ids(key), ids.count(key)) == (sorted(under), len(under))
         for name in list(under):
-            ids.remove(key, name)
+            ids.change(key, {name: False})
         assert (ids.ids(key), ids.count(key), ids.first(key)) == ([], 0, None)
 
 
@@ -84,7 +84,7 @@ def test_ids_added_many_at_a_time_are_as_if_added_one_by_one(many: int) -> None:
     one_by_one, together = KeyedIds(), KeyedIds()
     for name in names:
         for key in set(keys_of[name]):
-            one_by_one.add(key, name)
+            one_by_one.change(key, {name: True})
     start = 0
     while start < many:
         some = names[start : start + random.randrange(1, 400)]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alcor.base.errors import Conflict, NotFound, Refusal
-from alcor.store.declare import Change, Position
+from alcor.store.declare import Position
 from alcor.store.tables import Row, Tables
 from alcor.store.txn import Overlay
 from tests.store import model
@@ -96,12 +96,13 @@ def _step(txn: Overlay, state: model.State, write: tuple[str, Any, Any]) -> mode
 
 
 def _commit(tables: Tables, turn: Overlay) -> None:
-    first = tables.revision + 1
-    changes = [
-        Change(revision, write.plan.name, write.id, write.old, write.new)
-        for revision, write in enumerate(turn.writes, first)
-    ]
-    tables.apply(changes, Position(first + len(changes) - 1, f"{first:032x}"))
+    rows: dict[tuple[str, str], bytes | None] = {}
+    for write in turn.writes:
+        key = write.plan.name, write.id
+        old = rows[key] if key in rows else tables.row(*key)
+        rows[key] = None if write.new is None else write.plan.encode(write.new, write.old, old)
+    revision = tables.revision + len(turn.writes)
+    tables.take(turn.net(rows), Position(revision, f"{revision:032x}"))
 
 
 @settings(max_examples=200, deadline=None)
@@ -247,8 +248,9 @@ def test_fields_that_this_process_does_not_know_survive_its_rewrite() -> None:
     tables = Tables(SCHEMA)
     row = msgspec.msgpack.encode({"id": "n", "name": "old", "colour": "blue", "deep": {"er": [1]}})
     tables.load([Row("net", "n", row)])
-    change = Change(1, "net", "n", Net(id="n", name="old"), Net(id="n", name="new"))
-    tables.apply([change])
+    turn = Overlay(tables)
+    turn.update(NET, Net(id="n", name="new"))
+    _commit(tables, turn)
     stored = tables.row("net", "n")
     assert stored is not None
     assert msgspec.msgpack.decode(stored) == {"id": "n", "name": "new", "colour": "blue", "deep": {"er": [1]}}

@@ -5,7 +5,7 @@ No call moves more than a leaf or a part, so no change stalls the loop however m
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from alcor.store.declare import Key
 
@@ -101,19 +101,29 @@ class KeyedIds:
         self._parts: list[dict[Key, _Bucket]] = [{} for _ in range(_PARTS)]
         self._shared: dict[Key, Key] = {}
 
-    def add(self, key: Key, id: str) -> None:
-        """Adds an id that is not there under `key`."""
+    def change(self, key: Key, changed: Mapping[str, bool]) -> None:
+        """Adds ids that are not there under `key` (True), and removes ids that are (False)."""
         bucket = self._bucket(key)
         if isinstance(bucket, IdSet):
-            bucket.add(id)
-        elif isinstance(bucket, list):
-            insort(bucket, id)
+            for each, is_added in changed.items():
+                if is_added:
+                    bucket.add(each)
+                else:
+                    bucket.remove(each)
+            left: _Bucket | None = bucket if bucket.count else None
         else:
-            part = self._parts[hash(key) & _PART_MASK]
-            if bucket is None:
-                part[self._lean(key)] = id
-            else:
-                part[key] = [bucket, id] if bucket < id else [id, bucket]
+            few = [] if bucket is None else [bucket] if isinstance(bucket, str) else bucket
+            for each, is_added in changed.items():
+                if is_added:
+                    insort(few, each)
+                else:
+                    few.remove(each)
+            left = few if len(few) > 1 else few[0] if few else None
+        part = self._parts[hash(key) & _PART_MASK]
+        if left is None:
+            part.pop(key, None)
+        elif left is not bucket:
+            part[key if bucket is not None else self._lean(key)] = left
 
     def extend(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
         """Adds ids in order, all greater than those that are there, each under its keys."""
@@ -139,18 +149,6 @@ class KeyedIds:
         for own_id, keys in zip(ids, keys_of_each, strict=True):
             for key in keys:
                 parts[hash(key) & _PART_MASK][lean(key)] = own_id
-
-    def remove(self, key: Key, id: str) -> None:
-        """Removes an id that is there under `key`."""
-        bucket = self._bucket(key)
-        if bucket is None or isinstance(bucket, str):
-            assert bucket == id
-            left = 0
-        else:
-            bucket.remove(id)
-            left = len(bucket) if isinstance(bucket, list) else bucket.count
-        if not left:
-            del self._parts[hash(key) & _PART_MASK][key]
 
     def count(self, key: Key) -> int:
         """How many ids stand under `key`."""
@@ -220,11 +218,8 @@ class OwnIds:
     def __init__(self, row: Callable[[str], bytes | None]) -> None:
         self._row = row
 
-    def add(self, key: Key, id: str) -> None:
-        """The row was, or will be, put."""
-
-    def remove(self, key: Key, id: str) -> None:
-        """The row was, or will be, removed."""
+    def change(self, key: Key, changed: Mapping[str, bool]) -> None:
+        """The rows were, or will be, changed."""
 
     def count(self, key: Key) -> int:
         """How many ids stand under `key`."""

@@ -136,9 +136,9 @@ def _referrers(
 
 
 class Write:
-    """One insert, update or delete as worked out once, for the overlays that hold it and the tables that take it."""
+    """One insert, update or delete as worked out once, for checks and for the overlay."""
 
-    __slots__ = ("holdings", "id", "moves", "new", "old", "plan", "row")
+    __slots__ = ("holdings", "id", "moves", "new", "old", "plan")
 
     def __init__(self, plan: TablePlan, old: Stored | None, new: Stored | None) -> None:
         self.plan = plan
@@ -147,12 +147,11 @@ class Write:
         self.id = old.id if old is not None else new.id if new is not None else ""
         self.moves = plan.moves(old, new)
         self.holdings = plan.holdings(old, new)
-        self.row: bytes | None = None  # `new` encoded, once the turn is over
 
     def reversed(self) -> Write:
         """The write that takes this one back."""
         back = Write.__new__(Write)
-        back.plan, back.id, back.old, back.new, back.row = self.plan, self.id, self.new, self.old, None
+        back.plan, back.id, back.old, back.new = self.plan, self.id, self.new, self.old
         back.moves = [(index, entered, left) for index, left, entered in self.moves]
         back.holdings = [(pool, held, freed) for pool, freed, held in self.holdings]
         return back

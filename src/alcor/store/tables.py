@@ -6,15 +6,15 @@ Decides nothing: what may be written is checked in `store.txn`, and what was wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter, lt
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from alcor.store.declare import Change, Index, Key, Pool, Position, Schema, Stored, Table, own_id
+from alcor.store.declare import Index, Key, Pool, Position, Schema, Stored, Table, own_id
 from alcor.store.ids import KeyedIds, OwnIds
-from alcor.store.plan import TablePlan, Write, plans_of
+from alcor.store.plan import TablePlan, plans_of
 from alcor.store.pools import HeldNumbers
 from alcor.store.rows import Rows, Scan
 
@@ -40,6 +40,16 @@ class Under(Generic[T]):
     key: Key
 
 
+@dataclass(frozen=True)
+class Net:
+    """What one or several turns change in sum: nothing that they did and took back."""
+
+    ids: Mapping[Index[Any], Mapping[Key, Mapping[str, bool]]]  # by index and key: added (True) or removed
+    numbers: Mapping[tuple[Pool[Any], Key], tuple[Iterable[int], Iterable[int]]]  # freed, taken
+    rows: Mapping[tuple[str, str], bytes | None]  # by table's name and id; None: not there any more
+    objects: Mapping[str, Mapping[str, Any]]  # by table's name, then id: what the rows encode
+
+
 class _Held:
     """Everything that the tables keep; replaced as one by a load."""
 
@@ -54,7 +64,7 @@ class _Held:
 
 
 class Tables:
-    """Reader over committed state. Fulfils `store.reader.Reader`; changes by `apply` and `load` only."""
+    """Reader over committed state. Fulfils `store.reader.Reader`; changes by `take` and `load` only."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -160,44 +170,29 @@ class Tables:
 
     # Changes.
 
-    def apply(self, changes: Sequence[Change], position: Position | None = None) -> None:
-        """Takes committed changes in log order. `position` is that of the last one (default: same turn)."""
-        writes = []
-        for change in changes:
-            plan = self.plans[change.table]
-            write = Write(plan, self.peek(plan.table, change.id), change.new)
-            if change.new is not None:
-                write.row = plan.encode(change.new, write.old, self.row(change.table, change.id))
-            self.take(write)
-            writes.append(write)
-        if position is not None:
-            self.position = position
-        elif changes:
-            self.position = Position(changes[-1].revision, self.position.turn)
-
-    def take(self, write: Write) -> None:
-        """Takes one write with its encoded row; the position is the caller's to move."""
-        name, own_id = write.plan.name, write.id
+    def take(self, net: Net, position: Position) -> None:
+        """Takes what turns have changed in sum, in O(that); everything then is as it was at `position`."""
         held = self._held
-        for index, left, entered in write.moves:
-            ids = held.indexes[index]
-            for key in left:
-                ids.remove(key, own_id)
-            for key in entered:
-                ids.add(key, own_id)
-        for pool, freed, taken in write.holdings:
+        for index, by_key in net.ids.items():
+            into = held.indexes[index]
+            for key, changed in by_key.items():
+                into.change(key, changed)
+        for (pool, key), (freed, taken) in net.numbers.items():
             numbers = held.pools[pool]
-            for key, number in freed:
+            for number in freed:
                 numbers.free(key, number)
-            for key, number in taken:
+            for number in taken:
                 numbers.hold(key, number)
-        if write.row is None:
-            held.rows[name].remove(own_id)
-            held.decoded[name].pop(own_id, None)
-        else:
-            held.rows[name].put(own_id, write.row)
-            if own_id in held.decoded[name]:
-                held.decoded[name][own_id] = write.new
+        for (name, place), row in net.rows.items():
+            rows, decoded = held.rows[name], held.decoded[name]
+            if row is not None:
+                rows.put(place, row)
+                if place in decoded:
+                    decoded[place] = net.objects[name][place]
+            elif rows.get(place) is not None:  # else it came and went
+                rows.remove(place)
+                decoded.pop(place, None)
+        self.position = position
 
     def load(self, rows: Iterable[Row], position: Position = START) -> None:
         """Replaces everything by `rows`."""

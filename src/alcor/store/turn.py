@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One turn without its waiting: requests run over the tables, their writes as records, turns applied."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -81,21 +81,27 @@ class Round:
         latest: dict[tuple[str, str], bytes | None] = {}
         for write in self.writes[mark:]:
             key = write.plan.name, write.id
-            if key in latest:
+            if write.old is None:
+                old = None
+            elif key in latest:
                 old = latest[key]
             else:
                 old = self._latest[key] if key in self._latest else self._tables.row(*key)
-            write.row = None if write.new is None else write.plan.encode(write.new, write.old, old)
-            latest[key] = write.row
-            records.append(Record(*key, old, write.row, asked_by))
+            row = None if write.new is None else write.plan.encode(write.new, write.old, old)
+            latest[key] = row
+            records.append(Record(*key, old, row, asked_by))
         self._records += records
         self._latest.update(latest)
 
     def apply(self, position: Position) -> list[Change]:
         """Takes the writes into the tables, which then stand at `position`."""
-        return _apply(
-            self._tables, zip(self.writes, self._records, strict=True), self.expected.revision, position
-        )
+        self._tables.take(self._overlay.net(self._latest), position)
+        return [
+            Change(revision, record.table, record.id, write.old, write.new, record.request)
+            for revision, (write, record) in enumerate(
+                zip(self.writes, self._records, strict=True), self.expected.revision + 1
+            )
+        ]
 
     def resolve(self, position: Position, changes: Sequence[Change]) -> None:
         """Answers every caller that still waits."""
@@ -118,27 +124,17 @@ def apply_turn(tables: Tables, turn: Turn) -> list[Change]:
     """Takes a turn that another process wrote. Records of tables that this process does not know are passed over."""
     before = turn.position.revision - len(turn.records)
     assert before == tables.revision, f"the log has a gap between {tables.revision} and {before}"
+    overlay = Overlay(tables)
+    rows: dict[tuple[str, str], bytes | None] = {}
     changes = []
     for revision, record in enumerate(turn.records, before + 1):
         plan = tables.plans.get(record.table)
         if plan is None:
             continue
         new = None if record.new is None else plan.decode(record.new)
-        write = Write(plan, tables.peek(plan.table, record.id), new)
-        write.row = record.new
-        tables.take(write)
+        write = Write(plan, overlay.peek(plan.table, record.id), new)
+        overlay.book(write)
+        rows[record.table, record.id] = record.new
         changes.append(Change(revision, plan.name, record.id, write.old, new, record.request))
-    tables.position = turn.position
-    return changes
-
-
-def _apply(
-    tables: Tables, writes: Iterable[tuple[Write, Record]], revision: int, position: Position
-) -> list[Change]:
-    changes = []
-    for write, record in writes:
-        revision += 1
-        tables.take(write)
-        changes.append(Change(revision, write.plan.name, write.id, write.old, write.new, record.request))
-    tables.position = position
+    tables.take(overlay.net(rows), turn.position)
     return changes

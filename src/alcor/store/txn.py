@@ -9,13 +9,13 @@ the write.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from alcor.base.errors import Conflict, Refusal
 from alcor.store.declare import Index, Key, Pool, Reference, Stored, Table
 from alcor.store.plan import TablePlan, Write
-from alcor.store.tables import Tables
+from alcor.store.tables import Net, Tables
 
 T = TypeVar("T", bound=Stored)
 
@@ -28,11 +28,6 @@ class _Ids:
     def __init__(self) -> None:
         self.changed: dict[str, bool] = {}
         self.net = 0
-
-    def move(self, id: str, *, is_added: bool) -> None:
-        self.net += 1 if is_added else -1
-        if self.changed.pop(id, None) is None:  # else it is again as in the tables
-            self.changed[id] = is_added
 
 
 class _Numbers:
@@ -92,6 +87,20 @@ class Overlay:
         self._ids: defaultdict[Index[Any], dict[Key, _Ids]] = defaultdict(dict)
         self._numbers: dict[tuple[Pool[Any], Key], _Numbers] = {}
         self._answers: dict[tuple[Pool[Any], Key], _Answers] = {}
+
+    def net(self, rows: Mapping[tuple[str, str], bytes | None]) -> Net:
+        """What the tables have to take; `rows` are the objects as this overlay leaves them."""
+        ids = {
+            index: {key: own.changed for key, own in by_key.items() if own.changed}
+            for index, by_key in self._ids.items()
+        }
+        numbers = {place: (own.freed, own.held) for place, own in self._numbers.items()}
+        return Net(ids, numbers, rows, self._objects)
+
+    def book(self, write: Write) -> None:
+        """Takes a write that needs no check."""
+        self._shift(write)
+        self.writes.append(write)
 
     def begin(self) -> int:
         """The mark of a new request: to it, numbers that were answered before and not held are free."""
@@ -243,8 +252,7 @@ class Overlay:
             self._check_new(write, new)
         for guard in plan.guards:
             guard.check(self, old, new)
-        self._shift(write)
-        self.writes.append(write)
+        self.book(write)
 
     def _delete(self, plan: TablePlan, old: Stored) -> None:
         # A table is declared after those that it references, so a cascade never comes back to where it was.
@@ -282,16 +290,14 @@ class Overlay:
         self._objects[write.plan.name][own_id] = write.new
         for index, left, entered in write.moves:
             under = self._ids[index]
-            for key in left:
-                ids = under.get(key)
-                if ids is None:
-                    ids = under[key] = _Ids()
-                ids.move(own_id, is_added=False)
-            for key in entered:
-                ids = under.get(key)
-                if ids is None:
-                    ids = under[key] = _Ids()
-                ids.move(own_id, is_added=True)
+            for keys, is_added in ((left, False), (entered, True)):
+                for key in keys:
+                    ids = under.get(key)
+                    if ids is None:
+                        ids = under[key] = _Ids()
+                    ids.net += 1 if is_added else -1
+                    if ids.changed.pop(own_id, None) is None:  # else it is again as in the tables
+                        ids.changed[own_id] = is_added
         for pool, freed, held in write.holdings:
             for key, number in freed:
                 self._pool(pool, key).free(number)

@@ -174,7 +174,9 @@ def _free_v6(txn: Txn, ctx: Context, subnet: Subnet, mine: set[int]) -> Ip | Non
 
 def is_mac_free(txn: Txn, network_id: str, mac: Mac, but: str = "") -> bool:
     """Whether no other port of the network than `but` has this MAC."""
-    return all(other.id == but or other.network_id != network_id for other in txn.find(PORT, BY_MAC, mac))
+    return not txn.count(PORT, BY_MAC, mac) or all(
+        other.id == but or other.network_id != network_id for other in txn.find(PORT, BY_MAC, mac)
+    )
 
 
 def free_mac(txn: Txn, ctx: Context, network_id: str) -> Mac:
