@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agents over REST: made by their hello, shown, set, deleted."""
 
-from alcor.features.agent.rules import on_liveness
+from alcor.features.agent.rules import on_hello, on_life
+from alcor.goal.declare import HelloFacts, Life
 from tests.features.door import Door
 
 
@@ -19,12 +20,12 @@ async def test_hello_registers_an_agent_once(api: Door) -> None:
 
 async def test_silence_and_return_show_in_alive(api: Door) -> None:
     await api.register_host("h1")
-    await api.store.submit(lambda txn: on_liveness(txn, "h1", False, "2026-11-22T10:00:00Z"))
+    await api.store.submit(lambda txn: on_life(txn, Life("h1", False, "", "2026-11-22T10:00:00Z")))
     [agent] = await api.list("agents")
     assert agent["alive"] is False
     assert agent["heartbeat_timestamp"] == "2026-11-22T10:00:00Z"
 
-    await api.store.submit(lambda txn: on_liveness(txn, "h1", True, "2026-11-22T10:00:09Z"))
+    await api.store.submit(lambda txn: on_life(txn, Life("h1", True, "", "2026-11-22T10:00:09Z")))
     [agent] = await api.list("agents", alive="true")
     assert agent["alive"] is True
 
@@ -54,3 +55,21 @@ async def test_deleted_agent_comes_back_with_its_hello(api: Door) -> None:
     await api.register_host("h1")
     [again] = await api.list("agents")
     assert again["id"] == agent["id"]
+
+
+async def test_late_word_of_one_push_does_not_end_what_another_holds(api: Door) -> None:
+    def hello(push: str) -> HelloFacts:
+        return HelloFacts("10.9.0.1", "1", "br-int", "2026-11-22T10:00:00Z", push)
+
+    def gone(push: str) -> Life:
+        return Life("h1", False, push, "2026-11-22T10:00:20Z")
+
+    for said in ("one", "two"):
+        await api.store.submit(lambda txn, push=said: on_hello(txn, "h1", hello(push)))
+    await api.store.submit(lambda txn: on_life(txn, gone("one")))
+    [agent] = await api.list("agents")
+    assert agent["alive"] is True
+
+    await api.store.submit(lambda txn: on_life(txn, gone("two")))
+    [agent] = await api.list("agents")
+    assert agent["alive"] is False

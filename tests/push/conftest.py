@@ -47,7 +47,7 @@ class Heard:
                 Observer(
                     on_hello=lambda txn, host, facts: self.hellos.append((host, facts)),
                     on_reports=self._on_reports,
-                    on_liveness=lambda txn, host, is_alive, now: self.liveness.append((host, is_alive)),
+                    on_life=lambda txn, life: self.liveness.append((life.host, life.is_alive)),
                 ),
             ),
         )

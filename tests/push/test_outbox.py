@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from alcor.goal.declare import GoalFeature, HelloFacts, Observer, Report
+from alcor.goal.declare import GoalFeature, HelloFacts, Life, Observer, Report
 from alcor.push.outbox import Batch, Outbox
 from alcor.store.reader import Txn
 
@@ -21,7 +21,7 @@ class Listener:
         observer = Observer(
             on_hello=lambda txn, host, facts: self.told.append(("hello", host)),
             on_reports=self._on_reports,
-            on_liveness=lambda txn, host, is_alive, now: self.told.append(("alive", host, is_alive)),
+            on_life=lambda txn, life: self.told.append(("alive", life.host, life.is_alive)),
         )
         return Outbox([GoalFeature(name="one", observers=(observer, Observer()))])
 
@@ -36,6 +36,10 @@ class Listener:
 
 def report(key: str, generation: int = 1) -> Report:
     return Report(key, generation, is_realised=True)
+
+
+def gone(host: str) -> Life:
+    return Life(host, False, "one", "now")
 
 
 def test_a_host_is_told_of_before_what_it_reports() -> None:
@@ -59,11 +63,13 @@ def test_the_newest_report_of_a_row_stands_for_the_older_ones() -> None:
 def test_a_hello_is_a_sign_of_life_and_ends_what_was_said_before() -> None:
     listener = Listener()
     outbox = listener.outbox()
-    outbox.liveness("h", "now", is_alive=False)
+    outbox.life(gone("h"))
     outbox.hello("h", FACTS)
+    assert outbox.count == 1
     assert listener.run(outbox.take(100)) == [("hello", "h")]
+    assert outbox.count == 0
     outbox.hello("h", FACTS)
-    outbox.liveness("h", "now", is_alive=False)
+    outbox.life(gone("h"))
     assert listener.run(outbox.take(100)) == [("hello", "h"), ("alive", "h", False)]
 
 
@@ -86,7 +92,7 @@ def test_what_no_turn_took_is_told_later_unless_newer_words_came() -> None:
     listener = Listener()
     outbox = listener.outbox()
     outbox.hello("h", FACTS)
-    outbox.liveness("g", "now", is_alive=False)
+    outbox.life(gone("g"))
     outbox.reports("h", [report("p", 1), report("q", 1)])
     lost = outbox.take(100)
     outbox.reports("h", [report("p", 2)])

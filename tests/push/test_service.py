@@ -12,7 +12,7 @@ from alcor.base.clock import SystemClock
 from alcor.base.metrics import HOST_SNAPSHOTS, HOSTS_CONNECTED, REPORTS, ROWS_DERIVED
 from alcor.base.telemetry import Meters
 from alcor.base.wire import alcor_pb2 as wire
-from alcor.goal.declare import GoalFeature, Observer, Report
+from alcor.goal.declare import GoalFeature, Life, Observer, Report
 from alcor.push.service import Service, Unwelcome
 from alcor.store.store import Outside, Store
 from alcor.testing.memory_log import Disk, MemoryLog
@@ -49,7 +49,7 @@ class Plant:
         await Cloud.until(self, is_so)  # type: ignore[arg-type]
 
 
-LIVING = GoalFeature(name="living", observers=(Observer(living=lambda reader: ["r7"]),))
+LIVING = GoalFeature(name="living", observers=(Observer(living=lambda reader: [Life("r7", True, "", "")]),))
 
 
 @pytest.fixture

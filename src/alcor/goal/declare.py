@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from alcor.dataplane.rows import Row
-from alcor.store.declare import Stored, Table
+from alcor.store.declare import Change, Stored, Table
 from alcor.store.reader import Reader, Txn
 
 T = TypeVar("T", bound=Stored)
@@ -68,10 +68,9 @@ class Observer:
 
     on_hello: Callable[[Txn, str, HelloFacts], None] | None = None
     on_reports: Callable[[Txn, str, Sequence[Report]], None] | None = None
-    on_liveness: Callable[[Txn, str, bool, str], None] | None = None  # (txn, host, is_alive, now as utc_text)
-    living: Callable[[Reader], Iterable[str]] | None = (
-        None  # hosts held to be alive: push expects them when it starts
-    )
+    on_life: Callable[[Txn, Life], None] | None = None
+    living: Callable[[Reader], Iterable[Life]] | None = None  # the hosts that are held to be alive
+    life_in: Callable[[Change], Life | None] | None = None  # what a record of the log says of a host's life
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,18 @@ class HelloFacts:
     tunnel_ip: str
     version: str
     bridge: str
+    now: str  # utc_text
+    push: str = ""  # the push that the host has come to, as `Life` has it
+
+
+class Life(NamedTuple):
+    """A host is alive, or gone, by the word of the push that it came to. With several on one log, that a host is gone
+    counts only from the one that it came to last: the others' word is late.
+    """
+
+    host: str
+    is_alive: bool
+    push: str
     now: str  # utc_text
 
 

@@ -31,6 +31,11 @@ class Liveness:
         self._present.discard(host)
         self._silent.setdefault(host, now_s)
 
+    def moved(self, host: str) -> None:
+        """Another push has the host: it is not ours to miss."""
+        self._silent.pop(host, None)
+        self._gone.discard(host)
+
     @property
     def is_our_fault(self) -> bool:
         """Whether more hosts are silent at once than can have failed by themselves; one alone always can."""

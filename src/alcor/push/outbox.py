@@ -6,7 +6,7 @@ Decides nothing: the features' observers do, inside the turn. Bounded by merging
 
 from collections.abc import Callable, Sequence
 
-from alcor.goal.declare import GoalFeature, HelloFacts, Observer, Report
+from alcor.goal.declare import GoalFeature, HelloFacts, Life, Observer, Report
 from alcor.store.reader import Txn
 
 
@@ -23,13 +23,14 @@ class Outbox:
         """The host opened a session; it is alive."""
         words = self._of(host)
         self.count += words.hello is None
-        words.hello, words.liveness = facts, None
+        self.count -= words.life is not None
+        words.hello, words.life = facts, None
 
-    def liveness(self, host: str, now: str, *, is_alive: bool) -> None:
-        """The host is called gone, or is back."""
-        words = self._of(host)
-        self.count += words.liveness is None
-        words.liveness = is_alive, now
+    def life(self, life: Life) -> None:
+        """The host is called gone, or alive all the same."""
+        words = self._of(life.host)
+        self.count += words.life is None
+        words.life = life
 
     def reports(self, host: str, reports: Sequence[Report]) -> None:
         """The host reports rows of its own scope."""
@@ -87,23 +88,23 @@ class Batch:
 class _Words:
     """What one host said."""
 
-    __slots__ = ("hello", "liveness", "reports")
+    __slots__ = ("hello", "life", "reports")
 
     def __init__(self) -> None:
         self.hello: HelloFacts | None = None
-        self.liveness: tuple[bool, str] | None = None  # newer than the hello
+        self.life: Life | None = None  # newer than the hello
         self.reports: dict[str, Report] = {}
 
     @property
     def count(self) -> int:
         """How many words these are."""
-        return (self.hello is not None) + (self.liveness is not None) + len(self.reports)
+        return (self.hello is not None) + (self.life is not None) + len(self.reports)
 
     def split(self, words_max: int) -> "_Words":
         """Takes the oldest of these away, about so many."""
         taken = _Words()
         taken.hello, self.hello = self.hello, None
-        taken.liveness, self.liveness = self.liveness, None
+        taken.life, self.life = self.life, None
         for key in list(self.reports)[: max(0, words_max - taken.count)]:
             taken.reports[key] = self.reports.pop(key)
         return taken
@@ -112,7 +113,7 @@ class _Words:
         """These and newer ones, of which the newer win."""
         merged = _Words()
         merged.hello = newer.hello or self.hello
-        merged.liveness = newer.liveness or (None if newer.hello else self.liveness)
+        merged.life = newer.life or (None if newer.hello else self.life)
         merged.reports = {**self.reports, **newer.reports}
         return merged
 
@@ -120,7 +121,7 @@ class _Words:
         """Tells one observer."""
         if self.hello and observer.on_hello:
             observer.on_hello(txn, host, self.hello)
-        if self.liveness and observer.on_liveness:
-            observer.on_liveness(txn, host, *self.liveness)
+        if self.life and observer.on_life:
+            observer.on_life(txn, self.life)
         if self.reports and observer.on_reports:
             observer.on_reports(txn, host, list(self.reports.values()))

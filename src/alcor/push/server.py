@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import SystemRandom
@@ -65,7 +66,8 @@ async def serve(
         )
     server = grpc.aio.server(options=_options(settings))
     outside = Outside(SystemClock(), SystemRandom(), settings, meters or Meters())
-    service = Service(store, features, outside)
+    name = f"{platform.node()} {settings.push_listen}"
+    service = Service(store, features, outside, name)
     server.add_generic_rpc_handlers((_Handlers(service, is_certified=credentials is not None),))
     address = _bound(server, settings, credentials)
     service.start()

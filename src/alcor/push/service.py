@@ -23,7 +23,7 @@ from alcor.base.telemetry import log, log_warning
 from alcor.base.wire.alcor_pb2 import Envelope, Hello
 from alcor.base.wire.held import Held
 from alcor.base.wire.stream import Stream, StreamClosed
-from alcor.goal.declare import GoalFeature, HelloFacts
+from alcor.goal.declare import GoalFeature, HelloFacts, Life
 from alcor.push.core import Publisher
 from alcor.push.inspect import Inspections
 from alcor.push.liveness import Liveness
@@ -49,9 +49,13 @@ class Unwelcome(Exception):
 class Service:
     """Push between `start` and `close`."""
 
-    def __init__(self, store: Store, features: Sequence[GoalFeature], outside: Outside) -> None:
+    def __init__(
+        self, store: Store, features: Sequence[GoalFeature], outside: Outside, name: str = ""
+    ) -> None:
+        self._name = name  # of this push among those on one log; the same when it is started again
         self._store = store
         self._features = features
+        self._lives = [o.life_in for feature in features for o in feature.observers if o.life_in]
         self._settings = settings = outside.settings
         self._clock = outside.clock
         self._meters = outside.meters
@@ -132,7 +136,7 @@ class Service:
         self._liveness.came(hello.host)
         self._outbox.hello(
             hello.host,
-            HelloFacts(hello.tunnel_ip, hello.version, hello.bridge, utc_text(self._clock.now_s())),
+            HelloFacts(hello.tunnel_ip, hello.version, hello.bridge, self._now(), self._name),
         )
         publisher.hello(session, hello)
         reader = asyncio.create_task(self._read(stream, publisher, session))
@@ -203,6 +207,23 @@ class Service:
 
     def _on_changes(self, changes: Sequence[Change], position: Position) -> None:
         self._publisher.apply(changes, position)
+        for life_in in self._lives:
+            for change in changes:
+                if life := life_in(change):
+                    self._heard_of(life)
+
+    def _heard_of(self, life: Life) -> None:
+        """What the log says of a host's life, by whichever push."""
+        is_here = self._publisher.session(life.host) is not None
+        if is_here and not life.is_alive:
+            self._outbox.life(Life(life.host, True, self._name, self._now()))
+        elif not is_here and life.is_alive and life.push == self._name:
+            self._liveness.expect([life.host], self._clock.monotonic_s())
+        elif not is_here and life.is_alive:
+            self._liveness.moved(life.host)
+
+    def _now(self) -> str:
+        return utc_text(self._clock.now_s())
 
     def on_reset(self, position: Position) -> None:
         """The log is another one: everything is derived anew, and hosts are asked what they have."""
@@ -230,18 +251,15 @@ class Service:
             else:
                 gc.freeze()
                 now_s = self._clock.monotonic_s()
-                self._liveness.expect(self._expected(publisher), now_s)
+                self._liveness.expect(self._expected(), now_s)
                 log("goal state loaded", revision=publisher.position.revision, took_s=now_s - begun_s)
                 self._loaded.set()
 
-    def _expected(self, publisher: Publisher) -> set[str]:
-        """Hosts that have rows, or are held to be alive."""
-        hosts = set(publisher.goal.interest.all_hosts())
-        for feature in self._features:
-            for observer in feature.observers:
-                if observer.living is not None:
-                    hosts.update(observer.living(self._store.tables))
-        return hosts
+    def _expected(self) -> set[str]:
+        """Hosts that are held to be alive and came to this push last, or to none that is known."""
+        observers = [observer for feature in self._features for observer in feature.observers]
+        lives = [life for o in observers if o.living for life in o.living(self._store.tables)]
+        return {life.host for life in lives if life.push in ("", self._name)}
 
     async def _submit(self) -> None:
         """Brings what hosts said into turns: a few words at once; when they come in numbers, in batches."""
@@ -266,7 +284,7 @@ class Service:
             await asyncio.sleep(_LOOK_S)
             for host in self._liveness.due(self._clock.monotonic_s()):
                 log_warning("host gone", host=host)
-                self._outbox.liveness(host, utc_text(self._clock.now_s()), is_alive=False)
+                self._outbox.life(Life(host, False, self._name, self._now()))
             self._show()
 
     def _show(self) -> None:

@@ -38,7 +38,8 @@ class AgentState(Stored, frozen=True, kw_only=True):
     """What is seen of an agent. `id` is the host's name."""
 
     is_alive: bool
-    seen_at: str  # utc_text of the last change of `is_alive`
+    seen_at: str  # utc_text of the last change
+    push: str = ""  # the one that the host came to last: no other's word that it is gone counts
 
 
 AGENT_STATE: Table[AgentState] = Table("agent_state", AgentState, observed=True)

@@ -8,8 +8,9 @@ import msgspec
 
 from alcor.base.net import parse_ip
 from alcor.features.agent.model import AGENT, AGENT_STATE, BY_HOST, HOST, Agent, AgentState, Host
-from alcor.goal.declare import HelloFacts
+from alcor.goal.declare import HelloFacts, Life
 from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
+from alcor.store.declare import Change
 from alcor.store.reader import Reader, Txn
 
 _AGENT_IDS = uuid.UUID(
@@ -38,7 +39,7 @@ def on_hello(txn: Txn, host: str, facts: HelloFacts) -> None:
         txn.update(HOST, registered)
 
     _keep_agent(txn, host, facts)
-    on_liveness(txn, host, True, facts.now)
+    on_life(txn, Life(host, True, facts.push, facts.now))
 
 
 def _keep_agent(txn: Txn, host: str, facts: HelloFacts) -> None:
@@ -68,20 +69,34 @@ def _keep_agent(txn: Txn, host: str, facts: HelloFacts) -> None:
         )
 
 
-def on_liveness(txn: Txn, host: str, is_alive: bool, now: str) -> None:
-    """Notes that the host's agent came or went; a host that never said hello is ignored."""
-    if txn.peek(HOST, host) is None:
+def on_life(txn: Txn, life: Life) -> None:
+    """Notes that the host's agent came or went. Ignored: a host that never said hello, and the late word of a push that
+    the host is gone which has come to another since.
+    """
+    if txn.peek(HOST, life.host) is None:
         return
-    known = txn.peek(AGENT_STATE, host)
+    said = AgentState(id=life.host, is_alive=life.is_alive, seen_at=life.now, push=life.push)
+    known = txn.peek(AGENT_STATE, life.host)
     if known is None:
-        txn.insert(AGENT_STATE, AgentState(id=host, is_alive=is_alive, seen_at=now))
-    elif known.is_alive != is_alive:
-        txn.update(AGENT_STATE, AgentState(id=host, is_alive=is_alive, seen_at=now))
+        txn.insert(AGENT_STATE, said)
+        return
+    is_late = not life.is_alive and known.push not in ("", life.push)
+    if not is_late and (known.is_alive, known.push) != (life.is_alive, life.push):
+        txn.update(AGENT_STATE, said)
 
 
-def living(reader: Reader) -> Iterator[str]:
+def living(reader: Reader) -> Iterator[Life]:
     """The hosts that are held to be alive."""
-    return (state.id for state in reader.scan(AGENT_STATE) if state.is_alive)
+    return (_life(state) for state in reader.scan(AGENT_STATE) if state.is_alive)
+
+
+def life_in(change: Change) -> Life | None:
+    """What the record says of a host's life."""
+    return _life(change.new) if change.table == AGENT_STATE.name and change.new is not None else None
+
+
+def _life(state: AgentState) -> Life:
+    return Life(state.id, state.is_alive, state.push, state.seen_at)
 
 
 def can_bind(reader: Reader, host: str) -> bool:
