@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two hosts for the tests of a module."""
+"""Two hosts for the tests of a module: bare, or with all of Alcor."""
 
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
 from alcor.lab import Underlay
+from alcor.lab.cloud import Cloud
 from tests.lab.pair import Pair, spec
+from tests.lab.site import Site, new_site
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -18,3 +20,10 @@ async def pair() -> AsyncIterator[Pair]:
         await made.join()
         await made.left.ping("10.0.0.2", tries=5)
         yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site() -> AsyncIterator[Site]:
+    """The whole of Alcor, and one machine on each of two hosts."""
+    async with Cloud() as cloud:
+        yield await new_site(cloud)

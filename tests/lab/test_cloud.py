@@ -2,62 +2,16 @@
 """The whole of Alcor on this machine, used through its public doors: what restarts cost, and what refusals say."""
 
 import signal
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from alcor.lab import Host, LabFailure, Vm, cloud
+from alcor.lab import LabFailure, cloud
 from alcor.lab.cloud import Cloud, free_address
-from alcor.lab.rest import Body, Rest
+from alcor.lab.rest import Rest
+from tests.lab.site import PORT, Site, ip, plugged
 
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
-
-PORT = 8080
-
-
-@dataclass(frozen=True)
-class Site:
-    """Two virtual machines of one network, on two hosts, bound and ACTIVE."""
-
-    cloud: Cloud
-    network: Body
-    one: Host
-    two: Host
-    left: Vm
-    right: Vm
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site() -> AsyncIterator[Site]:
-    async with Cloud() as made:
-        one, two = await made.add_hosts("one", "two")
-        network = await made.rest.create("network", {"name": "blue"})
-        subnet = {"network_id": network["id"], "ip_version": 4, "cidr": "10.0.0.0/24"}
-        await made.rest.create("subnet", subnet)
-        left, right = await booted(made, network, one, "left"), await booted(made, network, two, "right")
-        await right.listen(PORT)
-        yield Site(made, network, one, two, left, right)
-
-
-async def plugged(made: Cloud, network: Body, host: Host, name: str) -> tuple[Body, Vm]:
-    """A port, and its virtual machine, whose interface waits for the binding."""
-    port = await made.rest.create("port", {"network_id": network["id"], "name": name})
-    return port, await made.boot(host, name, port)
-
-
-async def booted(made: Cloud, network: Body, host: Host, name: str) -> Vm:
-    """A virtual machine whose port is ACTIVE."""
-    port, vm = await plugged(made, network, host, name)
-    assert await made.bind(port["id"], host.name) is not None
-    return vm
-
-
-def ip(vm: Vm) -> str:
-    """Its first address."""
-    return vm.spec.addresses[0].split("/")[0]
 
 
 async def test_vms_on_two_hosts_reach_each_other_once_active(site: Site) -> None:

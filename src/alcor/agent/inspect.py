@@ -101,7 +101,7 @@ class Survey:
             is_busy=not is_idle or before != wanted,
             keeps_inherited=self.reconciler.keeps_inherited,
             faults=Listed.of(self._faults(), LISTED_MAX[0]),
-            interfaces=Listed.of(map(_interface, self.deriver.interfaces()), LISTED_MAX[0]),
+            interfaces=Listed.of(self._interfaces(), LISTED_MAX[0]),
             flows=await self._compared(wanted, switch, before) if switch is not None else None,
             why_no_flows=why,
             row=self._row(name, switch) if what == "row" else None,
@@ -119,6 +119,12 @@ class Survey:
         failing = {**self.session.rows.faults, **self.deriver.failed}
         return [
             RowFault(scope=scope, key=key, reason=reason) for (scope, key), reason in sorted(failing.items())
+        ]
+
+    def _interfaces(self) -> list[InterfaceHeld]:
+        bound = self.realised.iface_ids(own_scope(self.session))
+        return [
+            replace(_interface(each), is_bound=each.iface_id in bound) for each in self.deriver.interfaces()
         ]
 
     async def _compared(self, wanted: Flows, switch: Flows, before: Flows) -> FlowsHeld:

@@ -76,6 +76,11 @@ class Realised:
         realisable = self._kinds.get(type(row)) if row is not None else None
         return realisable.iface_id(row) if realisable is not None else None
 
+    def iface_ids(self, scope: str) -> set[str]:
+        """The interfaces that the rows of a scope speak of."""
+        rows = self._rows.get(scope, {}).values()
+        return {self._kinds[type(row)].iface_id(row) for row in rows if type(row) in self._kinds}
+
     def lacking(self, scope: str, key: str, complete: Collection[str]) -> list[str]:
         """The scopes that the row needs and that are not complete."""
         row = self._rows.get(scope, {}).get(key)

@@ -131,7 +131,7 @@ def _style(cell: str) -> str:
         "not needed",
         "none",
     )
-    return "red" if cell in bad else "yellow" if cell in ("behind", "silent") else ""
+    return "red" if cell in bad else "yellow" if cell in ("behind", "silent", "not bound here") else ""
 
 
 def _draw_hosts(page: _Page, hosts: Sequence[HostShown]) -> None:
@@ -224,8 +224,11 @@ def _draw_host(page: _Page, host: HostShown) -> None:
     _draw_rest(page, host.held.faults)
     interfaces = host.held.interfaces
     if interfaces.count:
-        plugged = ((each.name, each.ofport, each.iface_id) for each in interfaces.first)
-        page.table(("interface", "#port", "iface-id"), plugged)
+        plugged = (
+            (each.name, each.ofport, each.iface_id, "" if each.is_bound else "not bound here")
+            for each in interfaces.first
+        )
+        page.table(("interface", "#port", "iface-id", "state"), plugged)
         _draw_rest(page, interfaces)
     _draw_switch(page, host.held)
     _draw_verdict(page, host, host.held)

@@ -76,13 +76,7 @@ class Host:
         self.directory.mkdir()
         shutil.copyfile(self.wire.directory / "new.db", self.directory / "conf.db")
         await self.namespace.create()
-        self._database = self._daemon(
-            "ovsdb-server",
-            f"{self.directory}/conf.db",
-            f"--remote=punix:{self.ovsdb_socket}",
-            f"--unixctl={self.directory}/ovsdb.ctl",
-        )
-        await asyncio.gather(self._connect_wire(), self._wait_for(self.ovsdb_socket))
+        await asyncio.gather(self._connect_wire(), self.start_ovsdb())
         await self._configure()
         await self.start_vswitchd()
         await self.namespace.ip(
@@ -123,6 +117,22 @@ class Host:
         child = Child(("ip", "netns", "exec", self.namespace.name, *argv), self.directory / log, {})
         self.children.append(child)
         return child
+
+    async def start_ovsdb(self) -> None:
+        """Start the database on what it had; returns when it listens."""
+        self._database = self._daemon(
+            "ovsdb-server",
+            f"{self.directory}/conf.db",
+            f"--remote=punix:{self.ovsdb_socket}",
+            f"--unixctl={self.directory}/ovsdb.ctl",
+        )
+        await self._wait_for(self.ovsdb_socket)
+
+    async def stop_ovsdb(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the database, by SIGKILL if told so; vswitchd stays. `start_ovsdb` brings it back."""
+        assert self._database is not None, f"host {self.name} has not been started"
+        await self._database.stop(number)
+        self.ovsdb_socket.unlink(missing_ok=True)
 
     async def start_vswitchd(self) -> None:
         """Start it, with no flow in it; returns when it has read its database and br-int answers."""

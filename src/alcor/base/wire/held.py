@@ -60,6 +60,7 @@ class InterfaceHeld(msgspec.Struct, frozen=True, kw_only=True):
     iface_id: str
     name: str
     ofport: int
+    is_bound: bool = True  # whether its port is this host's; one that is not carries nothing
 
 
 class FlowDifference(msgspec.Struct, frozen=True, kw_only=True):
