@@ -10,7 +10,7 @@ from alcor.base.net import Cidr, Ip, Mac
 from alcor.resource.context import Asked, World, identity
 from alcor.resource.declare import Api, Computed, Extends, Resource, RestFeature, Standard
 from alcor.resource.engine import Engine, Noun
-from alcor.store.declare import Index, Schema, Table
+from alcor.store.declare import Index, Position, Schema, Table
 from alcor.store.tables import Tables
 from alcor.store.txn import Overlay
 
@@ -89,8 +89,8 @@ LOWER = RestFeature(
                 ),
             ),
             by_field={"project_id": BY_PROJECT, "name": BY_NAME, "parts.kind": BY_KIND},
-            is_shared=lambda reader, widget: widget.is_public,
-            shared_ids=lambda reader: [widget.id for widget in reader.find(WIDGET, PUBLIC, True)],
+            is_shared=lambda reader, project, widget: widget.is_public,
+            shared_ids=lambda reader, project: [widget.id for widget in reader.find(WIDGET, PUBLIC, True)],
         ),
     ),
 )
@@ -154,7 +154,11 @@ class Shop:
     def turn(self, request: Any) -> Any:
         overlay = Overlay(self.tables)
         answer = request(overlay)
-        for write in overlay.writes:
-            write.row = None if write.new is None else write.plan.encode(write.new, None, None)
-            self.tables.take(write)
+        rows = {
+            (write.plan.name, write.id): None
+            if write.new is None
+            else write.plan.encode(write.new, None, None)
+            for write in overlay.writes
+        }
+        self.tables.take(overlay.net(rows), Position(self.tables.revision + len(overlay.writes), ""))
         return answer

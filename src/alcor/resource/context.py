@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who asks, and what a rule may use of time, ids and randomness."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
 from alcor.base.clock import Clock, SystemClock, utc_text
 from alcor.base.config import Settings
+from alcor.store.declare import Stored, Table
+from alcor.store.reader import Reader
+
+if TYPE_CHECKING:
+    from alcor.resource.gate import Rulebook
+
+T = TypeVar("T", bound=Stored)
 
 _PAGE = 4_096  # random bytes fetched at once
 
@@ -91,11 +100,11 @@ class World:
 
 
 class Asked:
-    """One request's `resource.declare.Context`. Made by `asked`; `given` differs between the objects of a bulk."""
+    """One request's `resource.declare.Context`. `given` differs between the objects of a bulk."""
 
     __slots__ = (
         "_entropy", "can_read", "can_write", "given", "is_admin", "now", "project_id", "request_id", "roles",
-        "settings", "user_id",
+        "rulebook", "settings", "user_id",
     )  # fmt: skip
 
     def __init__(self, world: World, who: Identity, request_id: str = "") -> None:
@@ -109,6 +118,7 @@ class Asked:
         self.now = world.now()
         self.given: frozenset[str] = frozenset()
         self.settings = world.settings
+        self.rulebook: Rulebook | None = None  # given by the noun that is asked
         self._entropy = world.entropy
 
     def with_given(self, given: frozenset[str]) -> Self:
@@ -124,6 +134,7 @@ class Asked:
         copy.now = self.now
         copy.given = given
         copy.settings = self.settings
+        copy.rulebook = self.rulebook
         copy._entropy = self._entropy
         return copy
 
@@ -136,3 +147,13 @@ class Asked:
     def random_bits(self, bits: int) -> int:
         """A number of `bits` random bits."""
         return int.from_bytes(self._entropy((bits + 7) // 8), "big") >> (-bits % 8)
+
+    def visible(self, reader: Reader, table: Table[T], id: str) -> T:
+        """The object of a noun's table. Raises the table's NotFound, also where the caller may not see it."""
+        assert self.rulebook is not None, "a rule was called by no noun"
+        return self.rulebook.visible(reader, self, table, id)
+
+    def quota_limit(self, reader: Reader, project_id: str, name: str) -> int:
+        """How many objects that quota lets the project have; -1 is no bound."""
+        assert self.rulebook is not None, "a rule was called by no noun"
+        return self.rulebook.quota_limit(reader, self, project_id, name)

@@ -82,6 +82,14 @@ class Context(Protocol):
     def random_bits(self, bits: int) -> int:
         """A number of `bits` random bits."""
 
+    def visible(self, reader: Reader, table: Table[T], id: str) -> T:
+        """The object of a noun's table. Raises the table's NotFound, also where the caller may not see it: who owns it,
+        admins, and whoever it is shared with in any declared way do.
+        """
+
+    def quota_limit(self, reader: Reader, project_id: str, name: str) -> int:
+        """How many objects that quota lets the project have; -1 is no bound."""
+
 
 @dataclass(frozen=True)
 class Computed(Generic[T]):
@@ -96,6 +104,22 @@ class Computed(Generic[T]):
     index: Callable[[Reader, str], Sequence[str] | None] | None = (
         None  # filter text -> candidate ids, where an index helps
     )
+
+
+IsShared = Callable[[Reader, str, T], bool]  # (reader, project that asks, object)
+SharedIds = Callable[[Reader, str], Sequence[str]]  # (reader, project that asks)
+QuotaLimit = Callable[
+    [Reader, str, str], int | None
+]  # (reader, project, name of the quota); None: no opinion
+
+
+@dataclass(frozen=True)
+class SeenWith(Generic[T]):
+    """Who sees an object of `noun` as it is shared sees those that name it in `field` too: subnets of a network."""
+
+    noun: str  # a Resource's name
+    field: str
+    index: Index[T]  # by that field
 
 
 @dataclass(frozen=True)
@@ -120,10 +144,9 @@ class Resource(Generic[T]):
     # Field (or `field.part`, for a filter `field=part=value`) -> index of exact values, for filters. The index may
     # leave out what is empty, zero or false. `project_id` serves isolation and quota too.
     by_field: Mapping[str, Index[T]] = field(default_factory=dict)
-    is_shared: Callable[[Reader, T], bool] | None = None  # other projects see it too, read only
-    shared_ids: Callable[[Reader], Sequence[str]] | None = (
-        None  # all that are shared, where an index knows; else lists scan
-    )
+    is_shared: IsShared[T] | None = None  # that project sees it too, read only
+    shared_ids: SharedIds | None = None  # all that it says so of, where an index knows; else lists scan
+    seen_with: SeenWith[T] | None = None
     before: Callable[[Txn, Context], None] | None = (
         None  # run first in each request's turn and before lists (default group)
     )
@@ -144,10 +167,12 @@ class Extension:
 
 @dataclass(frozen=True)
 class Extends:
-    """Answer fields that a feature adds to a noun of a feature below it: `subnets` on network."""
+    """What a feature adds to a noun of a feature below it: answer fields (`subnets` on network) and sharing."""
 
     noun: str
     computed: tuple[Computed[Any], ...] = ()
+    is_shared: IsShared[Any] | None = None  # as Resource's; one that says so is enough
+    shared_ids: SharedIds | None = None
 
 
 @dataclass(frozen=True)
@@ -158,3 +183,4 @@ class RestFeature:
     resources: tuple[Resource[Any], ...] = ()
     extends: tuple[Extends, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    quota_limit: QuotaLimit | None = None  # asked before the settings' default is taken

@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from alcor.base.errors import Conflict, Forbidden, Invalid, PreconditionFailed, TooLarge
+from alcor.base.errors import Conflict, Invalid, PreconditionFailed, TooLarge
 from alcor.resource.context import Asked
-from alcor.resource.declare import Extension, Resource, RestFeature, Standard
+from alcor.resource.declare import Extends, Extension, Resource, RestFeature, Standard
+from alcor.resource.gate import Rulebook, forbidden
 from alcor.resource.listing import Listing, listing
 from alcor.resource.query import Query
 from alcor.resource.shape import PROJECT, TENANT, Shape, Shown
@@ -31,41 +32,35 @@ class Engine:
     """All nouns by their path, and the extensions that they make whole."""
 
     def __init__(self, features: Sequence[RestFeature]) -> None:
-        extended: dict[str, list[Any]] = {}
+        extended: dict[str, list[Extends]] = {}
         for feature in features:
             for extends in feature.extends:
-                extended.setdefault(extends.noun, []).extend(extends.computed)
+                extended.setdefault(extends.noun, []).append(extends)
         resources = [resource for feature in features for resource in feature.resources]
         unknown = set(extended) - {resource.name for resource in resources}
         assert not unknown, f"fields are added to nouns that nobody declares: {unknown}"
-        self.nouns = {
-            resource.path: Noun(resource, Shape(resource, extended.get(resource.name, ())))
-            for resource in resources
-        }
+        shapes = {resource.name: Shape(resource, extended.get(resource.name, ())) for resource in resources}
+        assert len(shapes) == len(resources), "two nouns have one name"
+        limits = [feature.quota_limit for feature in features if feature.quota_limit is not None]
+        rulebook = Rulebook((shape.gate for shape in shapes.values()), limits)
+        self.nouns = {shape.resource.path: Noun(shape.resource, shape, rulebook) for shape in shapes.values()}
         self.extensions: tuple[Extension, ...] = tuple(
             extension for feature in features for extension in feature.extensions
         )
         aliases = {alias for resource in resources for alias in resource.aliases}
         missing = aliases - {extension.alias for extension in self.extensions}
         assert not missing, f"nouns have extensions that nobody declares: {missing}"
-        self._relate()
-
-    def _relate(self) -> None:
-        """Lets a computed list of another noun's objects be answered as that noun answers them."""
-        shapes = {noun.resource.name: noun.shape for noun in self.nouns.values()}
-        for shape in shapes.values():
-            for computed in shape.computed:
-                named = str(computed.schema.get("items", {}).get("$ref", "")).rpartition("/")[2]
-                if named in shapes:
-                    shape.related[computed.name] = shapes[named]
+        _relate(shapes)
 
 
 class Noun(Generic[T]):
     """One REST noun made ready."""
 
-    def __init__(self, resource: Resource[T], shape: Shape[T]) -> None:
+    def __init__(self, resource: Resource[T], shape: Shape[T], rulebook: Rulebook) -> None:
         self.resource = resource
         self.shape = shape
+        self.gate = shape.gate
+        self._rulebook = rulebook
         self.table: Table[T] = resource.table
         self._by_project = resource.by_field.get(PROJECT)
         assert not resource.quota or self._by_project, (
@@ -75,6 +70,7 @@ class Noun(Generic[T]):
     def create(self, asked: Asked, body: object) -> Callable[[Txn], Answer]:
         """The creation that the body of a POST asks for, one or a bulk of them. Raises what is wrong with it."""
         name, plural = self.resource.name, self.resource.plural
+        asked.rulebook = self._rulebook
         envelope = _envelope(body)
         if plural not in envelope:
             make = self._one(asked, _enclosed(envelope, name))
@@ -94,13 +90,14 @@ class Noun(Generic[T]):
             raise Invalid("Bulk operation not supported")
         enclosed = _enclosed(envelope, resource.name)
         changes = self.shape.updated(enclosed)
+        asked.rulebook = self._rulebook
         asked = asked.with_given(frozenset(changes))
         guarded = "" if asked.is_admin else self.shape.guarded(changes, is_create=False)
 
         def turn(txn: Txn) -> Answer:
-            old = self._writable(txn, asked, id, "update")
+            old = self.gate.changeable(txn, asked, id, f"update_{resource.name}")
             if guarded:
-                raise _forbidden(f"update_{resource.name}:{guarded}")
+                raise forbidden(f"update_{resource.name}:{guarded}")
             _check_revision(old, revision)
             self._prepare(txn, asked)
             new = msgspec.structs.replace(
@@ -117,8 +114,10 @@ class Noun(Generic[T]):
         on_delete = self.resource.on_delete
         assert on_delete is not None, "the table of URLs offers DELETE only where it is declared"
 
+        asked.rulebook = self._rulebook
+
         def turn(txn: Txn) -> None:
-            old = self._writable(txn, asked, id, "delete")
+            old = self.gate.changeable(txn, asked, id, f"delete_{self.resource.name}")
             _check_revision(old, revision)
             on_delete(txn, asked, old)
             txn.delete(self.table, id)
@@ -127,9 +126,7 @@ class Noun(Generic[T]):
 
     def show(self, asked: Asked, id: str, fields: Sequence[str], reader: Reader) -> Answer:
         """The object. Raises NotFound, also where the caller may not see it."""
-        stored = reader.peek(self.table, id)
-        if stored is None or not self._is_seen(reader, asked, stored):
-            raise self.table.not_found(id)
+        stored = self.gate.visible(reader, asked, id)
         return {self.resource.name: self._answer(reader, asked, stored, fields)}
 
     def find(self, asked: Asked, query: Query, tables: Tables) -> Listing[T]:
@@ -141,16 +138,21 @@ class Noun(Generic[T]):
     ) -> list[Shown]:
         """These objects as such a caller sees them."""
         own = self.shape.view(fields, is_admin=asked.is_admin, is_owner=True)
-        if asked.is_admin or self.resource.is_shared is None:
+        gate = self.gate
+        if asked.is_admin or not gate.is_shareable:
             return [own.answer(reader, one) for one in stored]
         other = self.shape.view(fields, is_admin=False, is_owner=False)
-        return [(own if one.project_id == asked.project_id else other).answer(reader, one) for one in stored]
+        return [
+            (own if gate.owner(reader, one) == asked.project_id else other).answer(reader, one)
+            for one in stored
+        ]
 
     def prepared(self, asked: Asked, tables: Tables) -> Callable[[Txn], None] | None:
         """What a turn must write before this caller may read, or None when nothing is missing."""
         before = self.resource.before
         if before is None:
             return None
+        asked.rulebook = self._rulebook
         try:
             before(_Looking(tables), asked)
         except _WouldWriteError:
@@ -207,11 +209,7 @@ class Noun(Generic[T]):
                 " current user."
             )
         values = self.shape.created(body)
-        if not asked.is_admin:
-            if not asked.can_write or self.resource.access == "admin":
-                raise _forbidden(f"create_{self.resource.name}")
-            if guarded := self.shape.guarded(values, is_create=True):
-                raise _forbidden(f"create_{self.resource.name}:{guarded}")
+        self.gate.check_create(asked, self.shape.guarded(values, is_create=True))
         return values
 
     def _prepare(self, txn: Txn, asked: Asked) -> None:
@@ -222,30 +220,27 @@ class Noun(Generic[T]):
         quota, index = self.resource.quota, self._by_project
         if not quota or index is None:
             return
-        most = asked.settings.quota(quota)
+        most = asked.quota_limit(txn, project_id, quota)
         if 0 <= most <= txn.count(self.table, index, project_id):
             raise Conflict(f"Quota exceeded for resources: ['{quota}'].", type="OverQuota")
 
-    def _writable(self, txn: Txn, asked: Asked, id: str, verb: str) -> T:
-        """The object, if the caller may change it. Raises NotFound where it may not even see it, else Forbidden."""
-        stored = txn.peek(self.table, id)
-        if stored is None or not self._is_seen(txn, asked, stored):
-            raise self.table.not_found(id)
-        if not asked.is_admin and not (asked.can_write and stored.project_id == asked.project_id):
-            raise _forbidden(f"{verb}_{self.resource.name}")
-        return stored
-
-    def _is_seen(self, reader: Reader, asked: Asked, stored: T) -> bool:
-        if asked.is_admin:
-            return True
-        if not asked.can_read or self.resource.access == "admin":
-            return False
-        is_shared = self.resource.is_shared
-        return stored.project_id == asked.project_id or (is_shared is not None and is_shared(reader, stored))
-
     def _answer(self, reader: Reader, asked: Asked, stored: T, fields: Sequence[str] = ()) -> Shown:
-        is_owner = stored.project_id == asked.project_id
+        is_owner = self.gate.owner(reader, stored) == asked.project_id
         return self.shape.view(fields, is_admin=asked.is_admin, is_owner=is_owner).answer(reader, stored)
+
+
+def _relate(shapes: Mapping[str, Shape[Any]]) -> None:
+    """Lets a noun know the others that its declaration names.
+
+    A computed list of another noun's objects is answered as that noun answers them, and sharing follows sharing.
+    """
+    for shape in shapes.values():
+        if shape.resource.seen_with is not None:
+            shape.gate.seen_with = shapes[shape.resource.seen_with.noun].gate
+        for computed in shape.computed:
+            named = str(computed.schema.get("items", {}).get("$ref", "")).rpartition("/")[2]
+            if named in shapes:
+                shape.related[computed.name] = shapes[named]
 
 
 class _WouldWriteError(Exception):
@@ -288,10 +283,6 @@ def _enclosed(envelope: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(enclosed, dict):
         raise Invalid(f"Object '{name}' contains invalid data")
     return enclosed
-
-
-def _forbidden(rule: str) -> Forbidden:
-    return Forbidden(f"rule:{rule} is disallowed by policy", type="PolicyNotAuthorized")
 
 
 def _check_revision(stored: Standard, revision: int | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from alcor.resource.context import Asked
 from alcor.resource.declare import Standard
-from alcor.resource.match import ById, Candidates, Predicate, candidates, predicates, visible
+from alcor.resource.match import ById, Candidates, Predicate, candidates, predicates
 from alcor.resource.order import Order, order_of
 from alcor.resource.query import Query
 from alcor.resource.shape import Shape
@@ -191,7 +191,7 @@ def _marked(shape: Shape[T], asked: Asked, marker: str | None, tables: Tables) -
         return None
     table = shape.resource.table
     marked = tables.peek(table, marker)
-    sees = visible(shape, asked, tables)
+    sees = shape.gate.sees(tables, asked)
     if marked is None or (sees is not None and not sees(marked)):
         raise table.not_found(marker)
     return marked

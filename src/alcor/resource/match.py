@@ -34,7 +34,7 @@ Candidates = ById | Under[T] | None  # None: every object of the table
 
 def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> list[Predicate[T]]:
     """What an object must fulfil to be listed, visibility first. Raises Invalid for a value that has no meaning."""
-    sees = visible(shape, asked, tables)
+    sees = shape.gate.sees(tables, asked)
     found = [sees] if sees is not None else []
     for name, texts in query.filters.items():
         attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
@@ -47,23 +47,6 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
             _check_seen(shape, asked, computed.seen_by, name)
             found.append(_computed(computed, texts, tables))
     return found
-
-
-def visible(shape: Shape[T], asked: Asked, tables: Tables) -> Predicate[T] | None:
-    """Whether the caller may see an object; None where it may see all."""
-    resource = shape.resource
-    if asked.is_admin:
-        return None
-    if not asked.can_read or resource.access == "admin":
-        return _never
-    project_id, is_shared = asked.project_id, resource.is_shared
-    if is_shared is None:
-        return lambda stored: stored.project_id == project_id
-    return lambda stored: stored.project_id == project_id or is_shared(tables, stored)
-
-
-def _never(_: Standard) -> bool:
-    return False
 
 
 def candidates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Candidates[T]:
@@ -96,15 +79,11 @@ def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iter
             if all(ids is not None for ids in answers):
                 yield ById(sorted({one for ids in answers for one in ids or ()}))
     if not asked.is_admin and (index := resource.by_field.get(PROJECT)) is not None:
-        if resource.is_shared is None:
+        shared = shape.gate.shared_ids(tables, asked.project_id)
+        if shared:
+            yield ById(sorted(shared.union(tables.ids(index, asked.project_id))))
+        elif shared is not None:
             yield Under(index, asked.project_id)
-        elif resource.shared_ids is not None:
-            shared = resource.shared_ids(tables)
-            yield (
-                ById(sorted({*shared, *tables.ids(index, asked.project_id)}))
-                if shared
-                else Under(index, asked.project_id)
-            )
 
 
 def _nested_offers(

@@ -16,7 +16,8 @@ import msgspec
 
 from alcor.base.errors import Invalid
 from alcor.resource import parse
-from alcor.resource.declare import Access, Api, Computed, Resource
+from alcor.resource.declare import Access, Api, Computed, Extends, Resource
+from alcor.resource.gate import Gate
 from alcor.store.declare import Stored
 from alcor.store.reader import Reader
 
@@ -67,11 +68,12 @@ class View(Generic[T]):
 class Shape(Generic[T]):
     """What one noun takes and answers."""
 
-    def __init__(self, resource: Resource[T], extended: Iterable[Computed[T]] = ()) -> None:
+    def __init__(self, resource: Resource[T], extends: Sequence[Extends] = ()) -> None:
         self.resource = resource
+        self.gate = Gate(resource, extends)
         self.kind = resource.table.kind
         self.attributes = tuple(_attributes(self.kind))
-        self.computed = (*resource.computed, *extended)
+        self.computed = (*resource.computed, *(each for one in extends for each in one.computed))
         self.by_name = {attribute.name: attribute for attribute in self.attributes}
         self.by_name[TENANT] = self.by_name[PROJECT]
         self.computed_by_name = {computed.name: computed for computed in self.computed}

@@ -32,12 +32,12 @@ def on_delete(txn: Txn, ctx: Context, old: Network) -> None:
     """Nothing to add: its ports refuse through their reference, and its subnets go with it."""
 
 
-def is_shared(reader: Reader, network: Network) -> bool:
-    """Whether other projects may see the network and have ports on it."""
+def is_shared(reader: Reader, project_id: str, network: Network) -> bool:
+    """Whether every project may see the network and have ports on it."""
     return network.shared
 
 
-def shared_ids(reader: Reader) -> list[str]:
+def shared_ids(reader: Reader, project_id: str) -> list[str]:
     """The networks that every project sees."""
     return [network.id for network in reader.find(NETWORK, SHARED, True)]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from alcor.base.errors import Conflict, Forbidden, Invalid, NotFound
+from alcor.base.errors import Conflict, Forbidden, Invalid
 from alcor.features.agent.rules import can_bind
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free
@@ -35,7 +35,7 @@ from alcor.store.reader import Reader, Txn
 
 def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
     """The port with MAC, addresses, groups and binding. Raises what of these is refused."""
-    network = _network_to_join(txn, ctx, new.network_id)
+    network = ctx.visible(txn, NETWORK, new.network_id)
     _check_owner_only(ctx, network, new)
 
     mac = new.mac_address
@@ -71,13 +71,6 @@ def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
 def on_delete(txn: Txn, ctx: Context, old: Port) -> None:
     """Gives back the number of its set of groups; addresses and MAC are free by themselves."""
     _drop_unused_set(txn, old, None)
-
-
-def _network_to_join(txn: Txn, ctx: Context, id: str) -> Network:
-    network = txn.peek(NETWORK, id)
-    if network is None or not (ctx.is_admin or network.shared or network.project_id == ctx.project_id):
-        raise NotFound(f"Network {id} could not be found.", type="NetworkNotFound")
-    return network
 
 
 def _check_owner_only(ctx: Context, network: Network, port: Port) -> None:

@@ -17,9 +17,9 @@ from alcor.base.net import (
     is_multicast,
     prefix_length,
 )
-from alcor.features.network.model import NETWORK, SHARED, Network
+from alcor.features.network.model import NETWORK, Network
 from alcor.features.subnet.model import BY_NETWORK, BY_PROJECT, SUBNET, Range, Subnet
-from alcor.resource.declare import Computed, Context, Extends, Resource, RestFeature
+from alcor.resource.declare import Computed, Context, Extends, Resource, RestFeature, SeenWith
 from alcor.store.reader import Reader, Txn
 
 
@@ -228,16 +228,6 @@ def _check_pools(subnet: Subnet) -> None:
         raise _gateway_in_pool(subnet)
 
 
-def _is_shared(reader: Reader, subnet: Subnet) -> bool:
-    network = reader.peek(NETWORK, subnet.network_id)
-    return network is not None and network.shared
-
-
-def _shared_ids(reader: Reader) -> list[str]:
-    networks = reader.find(NETWORK, SHARED, True)
-    return [subnet.id for network in networks for subnet in reader.find(SUBNET, BY_NETWORK, network.id)]
-
-
 def subnets_of(reader: Reader, network: Network) -> list[str]:
     """The ids of the network's subnets."""
     return [subnet.id for subnet in reader.find(SUBNET, BY_NETWORK, network.id)]
@@ -255,8 +245,7 @@ REST = RestFeature(
             on_update=on_update,
             on_delete=on_delete,
             by_field={"network_id": BY_NETWORK, "project_id": BY_PROJECT},
-            is_shared=_is_shared,
-            shared_ids=_shared_ids,
+            seen_with=SeenWith("network", "network_id", BY_NETWORK),
             quota="subnet",
             doc="A range of addresses of a network.",
         ),

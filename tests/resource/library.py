@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Made-up nouns that stand in relation: shelves, what other features add to them, and who sees them."""
+
+from typing import Annotated, Any
+
+from alcor.base.config import Settings
+from alcor.resource.context import Asked, World, identity
+from alcor.resource.declare import Api, Context, Extends, Resource, RestFeature, SeenWith, Standard
+from alcor.resource.engine import Engine, Noun
+from alcor.store.declare import Index, Position, Reference, Schema, Stored, Table
+from alcor.store.reader import Reader, Txn
+from alcor.store.tables import Tables
+from alcor.store.txn import Overlay
+from tests.resource.widget import plain
+
+
+class Shelf(Standard, frozen=True, kw_only=True):
+    """A shelf of books."""
+
+    name: Annotated[str, Api(put=True)] = ""
+    is_public: Annotated[bool, Api()] = False
+
+
+BY_PROJECT: Index[Shelf] = Index("project_id", lambda shelf: (shelf.project_id,))
+PUBLIC: Index[Shelf] = Index("public", lambda shelf: (True,) if shelf.is_public else ())
+SHELF: Table[Shelf] = Table("shelf", Shelf, indexes=(BY_PROJECT, PUBLIC))
+
+
+class Loan(Stored, frozen=True, kw_only=True):
+    """A shelf that is lent to a project."""
+
+    shelf_id: str
+    project_id: str
+
+
+LOANS: Index[Loan] = Index("loan", lambda loan: ((loan.shelf_id, loan.project_id),))
+LOANS_TO: Index[Loan] = Index("to", lambda loan: (loan.project_id,))
+LOAN: Table[Loan] = Table(
+    "loan",
+    Loan,
+    indexes=(LOANS, LOANS_TO),
+    references=(Reference("shelf", SHELF, lambda loan: (loan.shelf_id,)),),
+)
+
+
+class Visitor(Standard, frozen=True, kw_only=True):
+    """Who reads at a shelf that it sees; who sees the shelf as shared sees its visitors."""
+
+    shelf_id: Annotated[str, Api(required=True)]
+
+
+AT_SHELF: Index[Visitor] = Index("shelf_id", lambda visitor: (visitor.shelf_id,))
+VISITORS_OF: Index[Visitor] = Index("project_id", lambda visitor: (visitor.project_id,))
+VISITOR: Table[Visitor] = Table("visitor", Visitor, indexes=(AT_SHELF, VISITORS_OF))
+
+
+def on_create_visitor(txn: Txn, ctx: Context, new: Visitor) -> Visitor:
+    ctx.visible(txn, SHELF, new.shelf_id)
+    return new
+
+
+def limit_of(reader: Reader, project_id: str, name: str) -> int | None:
+    return 2 if (project_id, name) == ("p2", "shelf") else None
+
+
+SHELVES = RestFeature(
+    name="shelf",
+    resources=(
+        Resource(
+            name="shelf",
+            plural="shelves",
+            path="library/shelves",
+            table=SHELF,
+            on_create=lambda txn, ctx, new: new,
+            on_update=lambda txn, ctx, old, new: new,
+            on_delete=lambda txn, ctx, old: None,
+            by_field={"project_id": BY_PROJECT},
+            is_shared=lambda reader, project_id, shelf: shelf.is_public,
+            shared_ids=lambda reader, project_id: [shelf.id for shelf in reader.find(SHELF, PUBLIC, True)],
+            quota="shelf",
+        ),
+        Resource(
+            name="visitor",
+            plural="visitors",
+            path="visitors",
+            table=VISITOR,
+            on_create=on_create_visitor,
+            by_field={"project_id": VISITORS_OF},
+            seen_with=SeenWith("shelf", "shelf_id", AT_SHELF),
+        ),
+    ),
+)
+LENDING = RestFeature(
+    name="loan",
+    extends=(
+        Extends(
+            "shelf",
+            is_shared=lambda reader, project_id, shelf: bool(
+                reader.count(LOAN, LOANS, (shelf.id, project_id))
+            ),
+            shared_ids=lambda reader, project_id: [
+                loan.shelf_id for loan in reader.find(LOAN, LOANS_TO, project_id)
+            ],
+        ),
+    ),
+    quota_limit=limit_of,
+)
+FEATURES = (SHELVES, LENDING)
+TABLES: tuple[Table[Any], ...] = (SHELF, LOAN, VISITOR)
+
+
+class Library:
+    """An engine over tables in memory: each request is a turn of its own."""
+
+    def __init__(self) -> None:
+        self.tables = Tables(Schema(TABLES))
+        self.world = World(Settings())
+        self.engine = Engine(FEATURES)
+
+    def noun(self, name: str) -> Noun[Any]:
+        return next(noun for noun in self.engine.nouns.values() if noun.resource.name == name)
+
+    def asked(self, project: str = "p1", role: str = "member") -> Asked:
+        return Asked(self.world, identity(project, "user", (role,)))
+
+    def make(self, noun: str, by: Asked | None = None, **fields: Any) -> Any:
+        return self.turn(self.noun(noun).create(by or self.asked(), {noun: fields}))[noun]
+
+    def turn(self, request: Any) -> Any:
+        """What the request answers, in plain values; what it wrote is kept."""
+        overlay = Overlay(self.tables)
+        answer = request(overlay)
+        rows = {
+            (write.plan.name, write.id): None
+            if write.new is None
+            else write.plan.encode(write.new, write.old, self.tables.row(write.plan.name, write.id))
+            for write in overlay.writes
+        }
+        self.tables.take(overlay.net(rows), Position(self.tables.revision + len(overlay.writes), ""))
+        return {name: plain(each) for name, each in answer.items()} if isinstance(answer, dict) else answer
