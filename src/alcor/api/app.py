@@ -94,7 +94,7 @@ class App:
             if isinstance(refusal, MethodNotAllowed) and place is not None:
                 reply.headers.append((b"allow", place.allow))
             if isinstance(refusal, Unauthorized):
-                reply.headers.append((b"www-authenticate", b"Keystone"))
+                reply.headers.append((b"www-authenticate", self.parts.auth.challenge))
             return reply
         except ClientGoneError:
             raise

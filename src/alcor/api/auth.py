@@ -20,6 +20,8 @@ class Auth(Protocol):
         bool  # whether callers are believed: such a service listens on loopback only, unless told otherwise
     )
 
+    challenge: bytes  # `WWW-Authenticate` of a 401: how a caller proves who it is
+
     async def authenticate(self, headers: Mapping[bytes, bytes]) -> Identity:
         """Who asks, by the request's headers (names in lower case). Raises Unauthorized, Unavailable."""
 
@@ -32,6 +34,7 @@ class NoAuth:
     """
 
     is_open = True
+    challenge = b"Keystone"
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes, bytes], Identity] = {}

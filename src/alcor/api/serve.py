@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import ssl
 from time import monotonic
 from typing import cast
 
@@ -16,10 +17,12 @@ from uvicorn.server import ServerState
 from alcor.api.app import App
 from alcor.api.wire import error_body
 from alcor.base.address import Address, host_and_port, is_local, socket_path
+from alcor.base.config import Settings
 from alcor.base.telemetry import log, log_warning
 
 HEAD_BYTES_MAX = 65_536  # of a request's line and headers
 KEEP_ALIVE_S = 75  # a connection without a request is closed after this
+HANDSHAKE_S = 10.0  # that a client may take to agree on TLS
 BACKLOG = 4_096  # connections that wait to be taken
 _SWEEP_S = 1.0
 _SPARE_FILES = 512  # descriptors that are not connections
@@ -60,7 +63,15 @@ class Server:
             self._server = await loop.create_unix_server(self._connection, path, backlog=BACKLOG)
         else:
             host, port = host_and_port(self._listen)
-            self._server = await loop.create_server(self._connection, host, port, backlog=BACKLOG)
+            tls = _tls(self._settings)
+            self._server = await loop.create_server(
+                self._connection,
+                host,
+                port,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=_handshake_s(tls),
+            )
         self._sweeper = asyncio.create_task(self._sweep(), name="api sweep")
         log("api listens", address=path or f"{host_and_port(self._listen)[0]}:{self.port}")
 
@@ -209,3 +220,17 @@ def _allow_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < wanted:
         log_warning("fewer connections than set", allowed=allowed - _SPARE_FILES)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """What TLS needs, if it is wanted. Raises OSError (ssl.SSLError is one) for files that do not serve."""
+    if settings.api_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.api_cert, settings.api_key)
+    return context
+
+
+def _handshake_s(tls: ssl.SSLContext | None) -> float | None:
+    """How long a client may take to agree on TLS; without TLS the loop wants none to be named."""
+    return None if tls is None else HANDSHAKE_S

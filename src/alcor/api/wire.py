@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from alcor.base.config import Settings
-from alcor.base.errors import Invalid, Refusal, TooLarge, Unavailable, UnsupportedMedia
+from alcor.base.errors import Invalid, Refusal, TooLarge, Unauthorized, Unavailable, UnsupportedMedia
 from alcor.resource.context import Asked
 
 Scope = MutableMapping[str, Any]
@@ -194,7 +194,10 @@ def json_reply(status: int, value: object, revision: int | None = None) -> Reply
 
 
 def refused(refusal: Refusal) -> Reply:
-    """A refusal in Neutron's form."""
+    """A refusal in Neutron's form; that of an unknown caller in the form of Keystone's middleware."""
+    if isinstance(refusal, Unauthorized):
+        error = {"code": refusal.status, "title": "Unauthorized", "message": refusal.message}
+        return Reply(refusal.status, encode({"error": error}))
     return Reply(refusal.status, error_body(refusal.type, refusal.message, refusal.detail))
 
 

@@ -70,10 +70,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # fmt: off
     # Control plane: where it listens, where it remembers
     listen: Annotated[Address, S("host:port", "Where the REST API listens.")] = Address("127.0.0.1:9696")
-    auth: Annotated[str, S("name", "Who is asked who a caller is.", choices=("none",))] = "none"
+    auth: Annotated[str, S("name", "Who is asked who a caller is.", choices=("none", "keystone"))] = "none"
     insecure_listen: Annotated[bool, S("", "Let auth `none` listen on an address other than loopback.")] = False
+    api_cert: Annotated[Path | None, S("file", "Certificate of the REST API (PEM, with its chain); with it the API speaks TLS only.")] = None
+    api_key: Annotated[Path | None, S("file", "Private key of the REST API (PEM).")] = None
     state: Annotated[Path, S("folder", "Where the log lies; empty: /var/lib/alcor as root, else ~/.local/state/alcor.")] = Path()
     history_s: Annotated[int, S("s", "How long the log keeps history behind current objects.", low=0)] = 86_400
+
+    # Keystone, with auth `keystone`
+    keystone_url: Annotated[str, S("URL", "Where Keystone is asked about tokens.")] = ""
+    keystone_public_url: Annotated[str, S("URL", "Where a caller without token is sent for one; empty: `keystone_url`.")] = ""
+    keystone_user: Annotated[str, S("name", "User as which Keystone is asked.")] = "alcor"
+    keystone_user_domain: Annotated[str, S("name", "Domain of that user.")] = "Default"
+    keystone_password: Annotated[str, S("text", "Its password; on the command line everybody on the machine would read it.")] = ""
+    keystone_password_file: Annotated[Path | None, S("file", "Holds the password instead.")] = None
+    keystone_project: Annotated[str, S("name", "Project for which that user asks.")] = "service"
+    keystone_project_domain: Annotated[str, S("name", "Domain of that project.")] = "Default"
+    keystone_ca_file: Annotated[Path | None, S("file", "Authority (PEM) of Keystone's certificate; empty: the machine's.")] = None
+    keystone_timeout_s: Annotated[float, S("s", "How long Keystone may take to answer.", low=0.1)] = 5.0
+    token_cache_s: Annotated[float, S("s", "How long a token is taken without asking again: so long a revoked one may be used.", low=0)] = 300.0
+    token_cache_max: Annotated[int, S("tokens", "Tokens that are kept, about 1 KiB each.", low=0)] = 50_000
 
     # Log: one pen, batched by load
     turn_ms_max: Annotated[int, S("ms", "When a turn stops admitting further requests.", low=1, high=1_000)] = 20
@@ -343,6 +359,10 @@ def _fit_together(settings: Settings) -> None:
             f"With auth none the API would let anybody in at {settings.listen};"
             " listen on loopback, or set insecure_listen."
         )
+    if settings.auth == "keystone" and not settings.keystone_url:
+        raise SettingError("Auth keystone needs keystone_url, such as https://keystone.example.org:5000.")
+    if (settings.api_cert is None) != (settings.api_key is None):
+        raise SettingError("TLS of the REST API needs both api_cert and api_key.")
     if settings.metrics_listen and socket_path(settings.metrics_listen):
         raise SettingError(
             f"Setting metrics_listen needs HOST:PORT: nobody scrapes {settings.metrics_listen}."

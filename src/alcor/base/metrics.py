@@ -42,6 +42,7 @@ REQUEST_SECONDS = HistogramOf("alcor_request_seconds", "From the whole request t
 REFUSALS = CounterOf(
     "alcor_refusals_total", "Requests refused, by the type that the answer names.", ("type",)
 )
+TOKENS = CounterOf("alcor_tokens_total", "Tokens that Keystone was asked about, by its answer.", ("answer",))
 
 # Store and log
 TURNS = CounterOf("alcor_turns_total", "Turns committed.")

@@ -30,6 +30,9 @@ _STORE = (
 _API = (
     *("listen", "auth", "insecure_listen", "bulk_max", "body_bytes_max", "bodies_bytes_max"),
     *("page_max", "slice_ms_max", "scans_max", "request_timeout_s", "client_wait_s", "connections_max"),
+    *("api_cert", "api_key", "keystone_url", "keystone_public_url", "keystone_user", "keystone_user_domain"),
+    *("keystone_password_file", "keystone_project", "keystone_project_domain", "keystone_ca_file"),
+    *("keystone_timeout_s", "token_cache_s", "token_cache_max"),
     *("vni_ranges", "base_mac", "global_physnet_mtu"),
     *("quota_network", "quota_subnet", "quota_port", "quota_security_group", "quota_security_group_rule"),
 )

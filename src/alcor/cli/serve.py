@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from alcor.api.app import App
-from alcor.api.auth import NoAuth
+from alcor.api.auth import Auth, NoAuth
+from alcor.api.keystone import Access, KeystoneAuth
 from alcor.api.parts import Parts
 from alcor.api.serve import Server
 from alcor.base.clock import SystemClock
@@ -85,8 +86,18 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
         server = None
         if api:
             world = World(settings=settings, clock=clock)
-            app = App(Parts(engine=Engine(REST), store=store, auth=NoAuth(), world=world, meters=meters))
+            auth = _auth(settings, stack, meters)
+            app = App(Parts(engine=Engine(REST), store=store, auth=auth, world=world, meters=meters))
             server = Server(app, settings.listen, insecure_listen=settings.insecure_listen)
             await server.start()
             stack.push_async_callback(server.stop)
         yield Running(store, server, handle)
+
+
+def _auth(settings: Settings, stack: AsyncExitStack, meters: Meters) -> Auth:
+    """Who is asked who a caller is. Raises OSError where a file cannot be read."""
+    if settings.auth == "none":
+        return NoAuth()
+    keystone = KeystoneAuth(Access.of(settings), SystemClock(), meters)
+    stack.push_async_callback(keystone.close)
+    return keystone
