@@ -2,12 +2,17 @@
 """Made-up nouns that stand in relation: shelves, what other features add to them, and who sees them."""
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import msgspec
 
 from alcor.base.config import Settings
+from alcor.base.errors import Invalid
 from alcor.resource.context import Asked, World, identity
-from alcor.resource.declare import Api, Context, Extends, Resource, RestFeature, SeenWith, Standard
+from alcor.resource.declare import Api, Context, Extends, Resource, RestFeature, SeenWith, Standard, Written
 from alcor.resource.engine import Engine, Noun
-from alcor.store.declare import Index, Position, Reference, Schema, Stored, Table
+from alcor.resource.query import parse_query
+from alcor.store.declare import Index, Position, Reference, Schema, Stored, Table, own_id
 from alcor.store.reader import Reader, Txn
 from alcor.store.tables import Tables
 from alcor.store.txn import Overlay
@@ -41,6 +46,46 @@ LOAN: Table[Loan] = Table(
     indexes=(LOANS, LOANS_TO),
     references=(Reference("shelf", SHELF, lambda loan: (loan.shelf_id,)),),
 )
+
+
+class Label(Stored, frozen=True, kw_only=True):
+    """How a shelf is labelled."""
+
+    colour: Annotated[str | None, Api(name="label:colour", put=True, max_length=5)] = None
+    rank: Annotated[int, Api(put=True, set_by="admin", seen_by="owner", answer=lambda rank: f"#{rank}")] = 1
+    printed: int = 0  # not of the API: how often it was written
+
+
+BY_COLOUR: Index[Label] = Index("colour", lambda label: (label.colour,) if label.colour else ())
+LABEL: Table[Label] = Table(
+    "label", Label, indexes=(BY_COLOUR,), references=(Reference("shelf", SHELF, own_id),)
+)
+
+
+def on_label(txn: Txn, ctx: Context, written: Written[Shelf, Label]) -> Label:
+    if written.new.colour == written.stored.name:
+        raise Invalid("A shelf is not called by its colour.")
+    if written.old is not None and written.old.colour == written.new.colour:
+        return written.new
+    return msgspec.structs.replace(
+        written.new, printed=written.new.printed + (written.new.colour is not None)
+    )
+
+
+class Lamp(Stored, frozen=True, kw_only=True):
+    """How bright it is at a shelf: brighter by default at a public one."""
+
+    watts: Annotated[int, Api(put=True)] = 0
+    changes: Annotated[int, Api(post=False)] = 0
+
+
+LAMP: Table[Lamp] = Table("lamp", Lamp, references=(Reference("shelf", SHELF, own_id),))
+
+
+def on_lamp(txn: Txn, ctx: Context, written: Written[Shelf, Lamp]) -> Lamp:
+    if written.before is None:
+        return written.new
+    return msgspec.structs.replace(written.new, changes=written.new.changes + 1)
 
 
 class Visitor(Standard, frozen=True, kw_only=True):
@@ -105,8 +150,21 @@ LENDING = RestFeature(
     ),
     quota_limit=limit_of,
 )
-FEATURES = (SHELVES, LENDING)
-TABLES: tuple[Table[Any], ...] = (SHELF, LOAN, VISITOR)
+LABELLING = RestFeature(
+    name="label",
+    extends=(
+        Extends("shelf", table=LABEL, on_write=on_label, by_field={"colour": BY_COLOUR}),
+        Extends(
+            "shelf",
+            table=LAMP,
+            on_write=on_lamp,
+            when="always",
+            default=lambda reader, shelf: Lamp(id=shelf.id, watts=100 if shelf.is_public else 40),
+        ),
+    ),
+)
+FEATURES = (SHELVES, LENDING, LABELLING)
+TABLES: tuple[Table[Any], ...] = (SHELF, LOAN, LABEL, LAMP, VISITOR)
 
 
 class Library:
@@ -125,6 +183,21 @@ class Library:
 
     def make(self, noun: str, by: Asked | None = None, **fields: Any) -> Any:
         return self.turn(self.noun(noun).create(by or self.asked(), {noun: fields}))[noun]
+
+    def change(self, noun: str, id: str, by: Asked | None = None, **fields: Any) -> Any:
+        return self.turn(self.noun(noun).update(by or self.asked(), id, {noun: fields}, None))[noun]
+
+    def found(self, noun: str, by: Asked | None = None, **query: Any) -> Any:
+        """The list that the query asks for, and whether it had to look at every object."""
+        asked, one = by or self.asked(), self.noun(noun)
+        parsed = parse_query(one.shape, urlencode(query, doseq=True).encode(), -1)
+        found = one.find(asked, parsed, self.tables)
+        shown = [
+            plain(each)
+            for some in found.slices()
+            for each in one.answers(asked, parsed.fields, self.tables, some)
+        ]
+        return shown, found.is_scan
 
     def turn(self, request: Any) -> Any:
         """What the request answers, in plain values; what it wrote is kept."""

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from alcor.base.config import Settings
+from alcor.resource.attribute import Attribute
 from alcor.resource.engine import Engine, Noun
 from alcor.resource.query import CHANGED_SINCE
-from alcor.resource.shape import PROJECT, TENANT, Attribute, Shape
+from alcor.resource.shape import PROJECT, TENANT, Shape
 
 Schema = dict[str, Any]
 

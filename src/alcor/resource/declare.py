@@ -14,6 +14,7 @@ from alcor.store.declare import Index, Stored, Table
 from alcor.store.reader import Reader, Txn
 
 T = TypeVar("T", bound=Stored)
+E = TypeVar("E", bound=Stored)
 
 # Who may set or see: "anyone" who sees the object at all (it may be shared), its "owner" (the project's members and
 # readers), or only an "admin", who may everything.
@@ -166,11 +167,34 @@ class Extension:
 
 
 @dataclass(frozen=True)
+class Written(Generic[T, E]):
+    """A write of a noun's object as a feature sees it that keeps fields of its own with that object."""
+
+    stored: T  # the object as it was just written
+    before: T | None  # what it was; None where it is created
+    old: E | None  # the row of added fields as it was; None: all defaults
+    new: E  # the row as asked for
+
+
+@dataclass(frozen=True)
 class Extends:
-    """What a feature adds to a noun of a feature below it: answer fields (`subnets` on network) and sharing."""
+    """What a feature adds to a noun of a feature below it: stored fields, answer fields, sharing.
+
+    Stored fields are those of `table`'s struct that have an `Api`. Its rows have the noun's ids and a cascading
+    `Reference` by `own_id`; one is there only while it differs from the defaults. All of create, update, answers,
+    filters, sorting and field policy takes them as it takes the noun's own, and `Context.given` names them too.
+    """
 
     noun: str
     computed: tuple[Computed[Any], ...] = ()
+    table: Table[Any] | None = None
+    # What the fields are where no row is: (reader, the noun's object) -> row. Default: as the struct says.
+    default: Callable[[Reader, Any], Any] | None = None
+    # Refuses, or answers the row to keep.
+    on_write: Callable[[Txn, Context, Written[Any, Any]], Any] | None = None
+    when: Literal["given", "always"] = "given"  # on_write: a field of it is given, or any create and update
+    by_field: Mapping[str, Index[Any]] = field(default_factory=dict)  # as Resource's, of `table`
+    after_create: Callable[[Txn, Context, Any], None] | None = None  # as Resource's, after it
     is_shared: IsShared[Any] | None = None  # as Resource's; one that says so is enough
     shared_ids: SharedIds | None = None
 

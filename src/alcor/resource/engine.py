@@ -62,6 +62,8 @@ class Noun(Generic[T]):
         self.gate = shape.gate
         self._rulebook = rulebook
         self.table: Table[T] = resource.table
+        after_create = (resource.after_create, *(each.after_create for each in shape.extends))
+        self._afterwards = tuple(each for each in after_create if each is not None)
         self._by_project = resource.by_field.get(PROJECT)
         assert not resource.quota or self._by_project, (
             f"{resource.name} has a quota and no index of project_id"
@@ -93,6 +95,8 @@ class Noun(Generic[T]):
         asked.rulebook = self._rulebook
         asked = asked.with_given(frozenset(changes))
         guarded = "" if asked.is_admin else self.shape.guarded(changes, is_create=False)
+        added = self.shape.taken_out(changes)
+        touched = self.shape.touched(added)
 
         def turn(txn: Txn) -> Answer:
             old = self.gate.changeable(txn, asked, id, f"update_{resource.name}")
@@ -105,6 +109,8 @@ class Noun(Generic[T]):
             )
             new = on_update(txn, asked, old, new)
             txn.update(self.table, new)
+            for addition in touched:
+                addition.write(txn, asked, (new, old), added)
             return {resource.name: self._answer(txn, asked, new)}
 
         return turn
@@ -178,10 +184,13 @@ class Noun(Generic[T]):
 
     def _one(self, asked: Asked, body: Mapping[str, Any]) -> Callable[[Txn], Shown]:
         resource, table = self.resource, self.table
-        on_create, after_create = resource.on_create, resource.after_create
+        on_create, afterwards = resource.on_create, self._afterwards
+        shape, gate = self.shape, self.gate
         assert on_create is not None, "the table of URLs offers POST only where it is declared"
         values = self._completed(asked, body)
         asked = asked.with_given(frozenset(values))
+        added = shape.taken_out(values)
+        touched = shape.touched(added)
         values.setdefault(PROJECT, asked.project_id)
         new = self.shape.kind(
             **values, id=asked.new_id(), created_at=asked.now, updated_at=asked.now, revision_number=1
@@ -192,9 +201,13 @@ class Noun(Generic[T]):
             self._check_quota(txn, asked, new.project_id)
             made = on_create(txn, asked, new)
             txn.insert(table, made)
-            if after_create is not None:
+            for addition in touched:
+                addition.write(txn, asked, (made, None), added)
+            for after_create in afterwards:
                 after_create(txn, asked, made)
-            return self._answer(txn, asked, made)
+            is_owner = gate.owner(txn, made) == asked.project_id
+            view = shape.view((), is_admin=asked.is_admin, is_owner=is_owner)
+            return view.answer(txn, made, is_plain=not touched and not afterwards)
 
         return turn
 

@@ -10,11 +10,12 @@ from typing import Any, TypeVar, get_origin
 import msgspec
 
 from alcor.base.errors import Invalid
+from alcor.resource.attribute import Attribute
 from alcor.resource.context import Asked
 from alcor.resource.declare import Access, Computed, Standard
 from alcor.resource.parse import parse_bool, parse_int
 from alcor.resource.query import CHANGED_SINCE, Query
-from alcor.resource.shape import PROJECT, Attribute, Shape
+from alcor.resource.shape import PROJECT, Shape
 from alcor.store.declare import Index, Key
 from alcor.store.tables import Tables, Under
 
@@ -42,7 +43,7 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
             found.append(_since(texts))
         elif attribute is not None:
             _check_seen(shape, asked, attribute.api.seen_by, name)
-            found.append(_matches(attribute, texts))
+            found.append(_matches(attribute, shape.read(attribute, tables), texts))
         elif computed is not None:
             _check_seen(shape, asked, computed.seen_by, name)
             found.append(_computed(computed, texts, tables))
@@ -68,10 +69,11 @@ def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iter
         yield ById(sorted(set(ids)))
     for name, texts in query.filters.items():
         attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
-        if attribute is not None and (index := resource.by_field.get(attribute.field)) is not None:
-            keys = {_converted(attribute, text) for text in texts}
-            if all(keys):  # an index need not hold what is empty, zero or false
-                yield _under(index, keys, tables)
+        if attribute is not None:
+            index, is_own = shape.index_of(attribute.field)
+            keys = {_converted(attribute, text) for text in texts} if index is not None else set()
+            if index is not None and all(keys):  # an index need not hold what is empty, zero or false
+                yield _under(index, keys, tables) if is_own else _among(index, keys, tables)
         if attribute is not None:
             yield from _nested_offers(shape, attribute, texts, tables)
         if computed is not None and computed.index is not None:
@@ -103,6 +105,10 @@ def _nested_offers(
 def _under(index: Index[T], keys: set[Key], tables: Tables) -> ById | Under[T]:
     if len(keys) == 1:
         return Under(index, next(iter(keys)))
+    return _among(index, keys, tables)
+
+
+def _among(index: Index[Any], keys: set[Key], tables: Tables) -> ById:
     return ById(sorted({one for key in keys for one in tables.ids(index, key)}))
 
 
@@ -111,20 +117,22 @@ def _check_seen(shape: Shape[T], asked: Asked, access: Access, name: str) -> Non
         raise Invalid(f"{[name]} is invalid attribute for filtering")
 
 
-def _matches(attribute: Attribute, texts: Sequence[str]) -> Predicate[Any]:
-    field, matches = attribute.field, attribute.api.matches
+def _matches(attribute: Attribute, read: Callable[[Any], Any], texts: Sequence[str]) -> Predicate[Any]:
+    matches = attribute.api.matches
     if matches is not None:
-        return _grouped(field, matches, texts)
+        return _grouped(read, matches, texts)
     if _is_many(attribute.kind):
         wanted = frozenset(texts)
-        return lambda stored: any(_as_text(value) in wanted for value in getattr(stored, field))
+        return lambda stored: any(_as_text(value) in wanted for value in read(stored))
     values = {_converted(attribute, text) for text in texts}
     if "" in texts:
         values |= {"", None}
-    return lambda stored: getattr(stored, field) in values
+    return lambda stored: read(stored) in values
 
 
-def _grouped(field: str, matches: Callable[[Any, str], bool], texts: Sequence[str]) -> Predicate[Any]:
+def _grouped(
+    read: Callable[[Any], Any], matches: Callable[[Any, str], bool], texts: Sequence[str]
+) -> Predicate[Any]:
     """Texts `key=value` of one key are alternatives, and so are plain texts; those of different keys must all hold."""
     groups: dict[str, list[str]] = {}
     for text in texts:
@@ -132,7 +140,7 @@ def _grouped(field: str, matches: Callable[[Any, str], bool], texts: Sequence[st
     choices = list(groups.values())
 
     def fulfils(stored: Any) -> bool:
-        value = getattr(stored, field)
+        value = read(stored)
         return all(any(matches(value, text) for text in choice) for choice in choices)
 
     return fulfils

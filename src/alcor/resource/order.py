@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from alcor.resource.shape import Shape
@@ -53,7 +52,7 @@ def order_of(
 def _read(shape: Shape[T], name: str, reader: Reader) -> Callable[[T], Any]:
     attribute = shape.by_name.get(name)
     if attribute is not None:
-        return attrgetter(attribute.field)
+        return shape.read(attribute, reader)
     value = shape.computed_by_name[name].value
     return lambda stored: value(reader, stored)
 

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from alcor.base.errors import Invalid
 from alcor.resource import parse
-from alcor.resource.declare import Access, Api, Computed, Extends, Resource
+from alcor.resource.added import Addition, Part, reader_of
+from alcor.resource.attribute import Attribute, attributes_of
+from alcor.resource.declare import Access, Computed, Extends, Resource
 from alcor.resource.gate import Gate
-from alcor.store.declare import Stored
+from alcor.store.declare import Index, Stored
 from alcor.store.reader import Reader
 
 T = TypeVar("T", bound=Stored)
 
 PROJECT, TENANT = "project_id", "tenant_id"  # one attribute under Neutron's two names for it
-_ID = Api(post=False)
 _VIEWS_MAX = 256  # choices of `fields` that stay compiled per noun
 
 # What an object is answered with. A struct costs half of what a dict does, to make and to encode.
@@ -32,36 +33,33 @@ Shown = msgspec.Struct
 
 
 @dataclass(frozen=True)
-class Attribute:
-    """One field of a noun as the API has it."""
-
-    field: str  # of the struct
-    name: str  # on the wire
-    api: Api
-    kind: Any  # the field's type, without None
-    is_optional: bool
-    is_required: bool
-    default: Any  # msgspec.UNSET if there is none
-    parse: parse.Parser  # JSON value -> field value, null included
-
-
-@dataclass(frozen=True)
 class View(Generic[T]):
     """Which wire fields an answer has, and where each comes from."""
 
-    make: Callable[..., Shown]  # of the values in the order of `read`, then of `computed`
+    make: Callable[..., Shown]  # of the values in the order of `read`, of `added`, then of `computed`
     read: Callable[[T], tuple[Any, ...]]
     answers: tuple[tuple[int, Callable[[Any], Any]], ...]  # by place in `read`
+    added: tuple[Part[T], ...]
+    defaults: tuple[Any, ...] | None  # of all that is added; None where they depend on the object
     computed: tuple[Callable[[Reader, T], Any], ...]
 
-    def answer(self, reader: Reader, stored: T) -> Shown:
-        """The object as it is answered; JSON names its fields as the wire does."""
+    def answer(self, reader: Reader, stored: T, *, is_plain: bool = False) -> Shown:
+        """The object as it is answered; JSON names its fields as the wire does.
+
+        `is_plain`: the caller knows that other features keep nothing with it.
+        """
         values = self.read(stored)
         if self.answers:
             turned = list(values)
             for place, turn in self.answers:
                 turned[place] = turn(turned[place])
             values = tuple(turned)
+        if self.added:
+            if is_plain and self.defaults is not None:
+                values += self.defaults
+            else:
+                for part in self.added:
+                    values += part.values(reader, stored)
         return self.make(*values, *[value(reader, stored) for value in self.computed])
 
 
@@ -70,11 +68,22 @@ class Shape(Generic[T]):
 
     def __init__(self, resource: Resource[T], extends: Sequence[Extends] = ()) -> None:
         self.resource = resource
+        self.extends = extends
         self.gate = Gate(resource, extends)
         self.kind = resource.table.kind
-        self.attributes = tuple(_attributes(self.kind))
+        self.additions: tuple[Addition[T], ...] = tuple(
+            Addition(one) for one in extends if one.table is not None
+        )
+        self.attributes = (
+            *attributes_of(self.kind),
+            *(attribute for addition in self.additions for attribute in addition.attributes),
+        )
+        self._added = {field: addition for addition in self.additions for field in addition.fields}
         self.computed = (*resource.computed, *(each for one in extends for each in one.computed))
         self.by_name = {attribute.name: attribute for attribute in self.attributes}
+        assert len(self.by_name) == len({one.field for one in self.attributes}) == len(self.attributes), (
+            f"two fields of {resource.name} have one name"
+        )
         self.by_name[TENANT] = self.by_name[PROJECT]
         self.computed_by_name = {computed.name: computed for computed in self.computed}
         self.related: dict[str, Shape[Any]] = {}  # computed name -> the noun that its values are objects of
@@ -106,6 +115,31 @@ class Shape(Generic[T]):
             if attribute is None or not attribute.api.put:
                 raise self._refused(body, is_create=False)
         return self._parsed(body)
+
+    def taken_out(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Takes the fields out of `given` that other features keep, and answers them."""
+        if not self._added or given.keys().isdisjoint(self._added):
+            return {}
+        return {field: given.pop(field) for field in self._added if field in given}
+
+    def touched(self, added: Mapping[str, Any]) -> list[Addition[T]]:
+        """The other features that a write with these added fields concerns."""
+        if not self.additions:
+            return []
+        return [one for one in self.additions if one.is_always or not one.fields.isdisjoint(added)]
+
+    def read(self, attribute: Attribute, reader: Reader) -> Callable[[T], Any]:
+        """How a field is read of an object, whoever keeps it."""
+        addition = self._added.get(attribute.field)
+        value = attrgetter(attribute.field)
+        return value if addition is None else lambda stored: value(addition.row(reader, stored))
+
+    def index_of(self, field: str) -> tuple[Index[Any] | None, bool]:
+        """The index of exact values of a field, and whether it is of the noun's own table."""
+        addition = self._added.get(field)
+        if addition is None:
+            return self.resource.by_field.get(field), True
+        return addition.extends.by_field.get(field), False
 
     def guarded(self, given: Mapping[str, Any], *, is_create: bool) -> str:
         """The wire name of the first given field that only admins may set; "" if there is none.
@@ -172,12 +206,19 @@ class Shape(Generic[T]):
         return api.post if is_create else api.put
 
     def _compiled(self, wanted: frozenset[str] | None, *, is_admin: bool, is_owner: bool) -> View[T]:
-        shown = [
+        visible = [
             (name, attribute)
             for name, attribute in self._visible()
             if (wanted is None or name in wanted)
             and self.may_see(attribute.api.seen_by, is_admin=is_admin, is_owner=is_owner)
         ]
+        shown = [(name, attribute) for name, attribute in visible if attribute.field not in self._added]
+        parts = [
+            addition.part([one for _, one in visible if one.field in addition.fields])
+            for addition in self.additions
+        ]
+        parts = [part for part in parts if part.names]
+        defaults = [part.default for part in parts]
         computed = [
             (one.name, self._value_of(one, is_admin=is_admin))
             for one in self.computed
@@ -186,9 +227,17 @@ class Shape(Generic[T]):
         ]
         turns = enumerate(attribute.api.answer for _, attribute in shown)
         return View(
-            _maker_of([name for name, _ in (*shown, *computed)]),
-            _reader_of(tuple(attribute.field for _, attribute in shown)),
+            _maker_of(
+                [
+                    *(name for name, _ in shown),
+                    *(name for part in parts for name in part.names),
+                    *(name for name, _ in computed),
+                ]
+            ),
+            reader_of(tuple(attribute.field for _, attribute in shown)),
             tuple((place, turn) for place, turn in turns if turn),
+            tuple(parts),
+            None if None in defaults else tuple(value for values in defaults for value in values or ()),
             tuple(value for _, value in computed),
         )
 
@@ -209,63 +258,3 @@ def _maker_of(names: Sequence[str]) -> type[Shown]:
     fields = [f"value{number}" for number in range(len(names))]
     typed = [(field, object) for field in fields]
     return msgspec.defstruct("Shown", typed, rename=dict(zip(fields, names, strict=True)), gc=False)
-
-
-def _reader_of(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(fields) > 1:
-        return attrgetter(*fields)
-    return lambda stored: tuple(getattr(stored, field) for field in fields)
-
-
-def _attributes(kind: type[Stored]) -> Iterable[Attribute]:
-    hints = get_type_hints(kind, include_extras=True)
-    for field in sorted(msgspec.structs.fields(kind), key=lambda field: field.name != "id"):
-        api = _ID if field.name == "id" else _api_of(hints[field.name])
-        if api is None:
-            continue
-        hint = hints[field.name]
-        plain, is_optional = parse.split_optional(
-            get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        )
-        default = _default_of(field)
-        yield Attribute(
-            field=field.name,
-            name=api.name or field.name,
-            api=api,
-            kind=plain,
-            is_optional=is_optional,
-            is_required=api.required,
-            default=default,
-            parse=_parser_of(api, plain, is_optional, default),
-        )
-
-
-def _api_of(hint: Any) -> Api | None:
-    for note in getattr(hint, "__metadata__", ()):
-        if isinstance(note, Api):
-            return note
-    return None
-
-
-def _default_of(field: msgspec.structs.FieldInfo) -> Any:
-    if field.default is not msgspec.NODEFAULT:
-        return field.default
-    if field.default_factory is not msgspec.NODEFAULT:
-        return field.default_factory()
-    return msgspec.UNSET
-
-
-def _parser_of(api: Api, kind: Any, is_optional: bool, default: Any) -> parse.Parser:
-    """The parser of a field. One of the feature's own is given null too, unless null is a value of the type."""
-    read = api.parse or parse.by_kind(kind)
-    if api.choices:
-        read = parse.chosen(read, api.choices)
-    if api.minimum is not None or api.maximum is not None:
-        read = parse.bounded(read, api.minimum, api.maximum)
-    if api.max_length is not None:
-        read = parse.short(read, api.max_length)
-    if is_optional:
-        return parse.or_none(read, None)
-    if api.nullable and api.parse is None:
-        return parse.or_none(read, default)
-    return read
