@@ -4,6 +4,7 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -427,6 +428,30 @@ async def test_a_real_switch_gives_packets_with_what_the_pipeline_knew_and_takes
     await switch.barrier()
     await until(lambda: drain(bridge.sockets[2]) == [frame])
     await switch.close()
+
+
+@pytest.mark.ovs
+async def test_a_real_switch_tells_of_what_others_change_and_not_of_our_own_changes(bridge: Bridge) -> None:
+    ours, other = await Switch.connect(bridge.socket), await Switch.connect(bridge.socket)
+    await ours.apply([], await ours.dump())
+    told: list[int] = []
+    await ours.watch(lambda: told.append(len(told)))
+    assert await ours.apply(FLOWS) == []
+    assert await ours.apply([], FLOWS[:5]) == []
+    await ours.barrier()
+    assert told == []
+    for change in (([FLOWS[0]], []), ([replace(FLOWS[0], actions=(Output(2),))], []), ([], FLOWS)):
+        told.clear()
+        assert await other.apply(*change) == []
+        await until(lambda: bool(told))
+    await ours.close()
+    await other.close()
+
+
+async def test_a_switch_that_tells_of_no_changes_says_so(ovs: Peer, switch: Switch) -> None:
+    ovs.answers[Kind.MULTIPART_REQUEST] = lambda xid, _body: error(xid, 1, 2)
+    with pytest.raises(SwitchRefused):
+        await switch.watch(lambda: None)
 
 
 @pytest.mark.ovs

@@ -369,6 +369,7 @@ async def alcor_show(cloud: Cloud, *words: str) -> tuple[int, str, str]:
 @pytest.mark.ovs
 async def test_command_shows_what_others_did_to_a_real_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALCOR_AUDIT_S", "3600")  # the agent mends nothing meanwhile
+    monkeypatch.setenv("ALCOR_REPAIR_MS", "3600000")
     async with Cloud() as cloud:
         (host,) = await cloud.add_hosts("one")
         network = await cloud.rest.create("network", {"name": "blue"})

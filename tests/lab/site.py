@@ -2,6 +2,7 @@
 """Two hosts with one virtual machine each, made through the REST API, for tests that end in packets."""
 
 import asyncio
+import itertools
 from dataclasses import dataclass
 
 from alcor.base.address import Address
@@ -14,6 +15,7 @@ from alcor.push.show import Shown
 
 PORT = 8080  # where machines listen
 UNTIL_S_MAX = 30.0
+_NUMBERS = itertools.cycle(range(20, 250))  # the last ones of addresses
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,14 @@ async def new_network(cloud: Cloud, name: str) -> Body:
 
 
 async def plugged(cloud: Cloud, network: Body, host: Host, name: str, **fields: object) -> tuple[Body, Vm]:
-    """A port, and its virtual machine, whose interface waits for the binding."""
-    port = await cloud.rest.create("port", {"network_id": network["id"], "name": name, **fields})
+    """A port, and its virtual machine, whose interface waits for the binding.
+
+    It gets an address that nobody had lately: kernels remember for seconds whom they met there, and these machines do
+    not announce themselves.
+    """
+    fixed_ips = [{"ip_address": f"10.0.0.{next(_NUMBERS)}"}]
+    wanted = {"network_id": network["id"], "name": name, "fixed_ips": fixed_ips, **fields}
+    port = await cloud.rest.create("port", wanted)
     return port, await cloud.boot(host, name, port)
 
 
@@ -88,3 +96,9 @@ async def everywhere(site: Site, revision: int) -> None:
     async with asyncio.timeout(UNTIL_S_MAX):
         while not await site.is_everywhere(revision):
             await asyncio.sleep(0.01)
+
+
+async def gone(site: Site, vm: Vm) -> None:
+    """The machine and its port are no more."""
+    await vm.remove()
+    await site.cloud.rest.delete("port", vm.spec.port_id)

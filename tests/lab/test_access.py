@@ -7,7 +7,18 @@ import pytest
 
 from alcor.lab import Vm
 from alcor.lab.rest import Body
-from tests.lab.site import PORT, UNTIL_S_MAX, Site, booted, everywhere, ip, new_network, plugged, update_port
+from tests.lab.site import (
+    PORT,
+    UNTIL_S_MAX,
+    Site,
+    booted,
+    everywhere,
+    gone,
+    ip,
+    new_network,
+    plugged,
+    update_port,
+)
 
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
@@ -124,9 +135,7 @@ async def test_identity_plugged_into_two_hosts_works_on_the_one_it_is_bound_to_a
     site: Site,
 ) -> None:
     cloud = site.cloud
-    # An address that nobody had before: kernels keep for seconds whom they have last met there.
-    unused = {"fixed_ips": [{"ip_address": "10.0.0.77"}]}
-    port, real = await plugged(cloud, site.network, site.two, "real", **unused)
+    port, real = await plugged(cloud, site.network, site.two, "real")
     assert await cloud.bind(port["id"], "two") is not None
     impostor = await cloud.boot(site.one, "impostor", port)
     assert await real.ping(ip(site.left), tries=3)
@@ -161,9 +170,3 @@ async def test_identity_plugged_into_two_hosts_works_on_the_one_it_is_bound_to_a
     assert frames_of(real, capture.frames) == []
     await real.remove()
     await gone(site, impostor)
-
-
-async def gone(site: Site, vm: Vm) -> None:
-    """The machine and its port are no more."""
-    await vm.remove()
-    await site.cloud.rest.delete("port", vm.spec.port_id)

@@ -25,7 +25,7 @@ from alcor.agent.reconcile import FlowSwitch, Reconciler
 from alcor.agent.rows import Changed, HostRows, Position
 from alcor.agent.session import Backoff, Failure, HostIdentity, Session
 from alcor.agent.session import run as run_session
-from alcor.agent.switch import Bounds, Switch, SwitchGone
+from alcor.agent.switch import Bounds, Switch, SwitchGone, SwitchRefused
 from alcor.base.config import Settings
 from alcor.base.metrics import FLOWS_DERIVED, SWITCH_CONNECTS
 from alcor.base.net import Ip
@@ -66,6 +66,7 @@ class HostAgent:
         self.reconciler = Reconciler(self.deriver.wanted, meters)
         self.on_peers: Callable[[Iterable[int]], None] = lambda peers: None  # tunnels lead to these
         self.on_attached: Callable[[], None] = lambda: None  # the switch may have restarted
+        self.disturbed = asyncio.Event()  # others changed flows
         self._facts = facts
         self._scope = f"host:{facts.host}"
         self._realised = Realised(features, self.rows.scopes, self.deriver.interface)
@@ -232,7 +233,7 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
             tasks.create_task(
                 run_session(session, dialler(settings), agent.rows_changed, backoff), name="session"
             )
-            tasks.create_task(_audit(agent, settings.audit_s), name="audit")
+            tasks.create_task(_audit(agent, settings), name="audit")
             tasks.create_task(neighbours.refresh(), name="neighbours")
     finally:
         agent.inspector.close()
@@ -256,11 +257,21 @@ async def keep_switch(agent: HostAgent, where: str, bounds: Bounds, meters: Mete
         meters.counter(SWITCH_CONNECTS).inc()
         try:
             agent.switch_connected(switch)
+            await _watch(agent, switch)
             await switch.closed.wait()
             log_warning("switch lost", why=switch.why_closed)
         finally:
             agent.switch_gone()
             await switch.close()
+
+
+async def _watch(agent: HostAgent, switch: Switch) -> None:
+    try:
+        await switch.watch(agent.disturbed.set)
+    except SwitchRefused as refusal:
+        log_warning("what others change is found by audits only", why=str(refusal))
+    except SwitchGone:
+        return  # whoever waits for its end is told at once
 
 
 async def flows_of(where: str) -> list[Flow]:
@@ -275,7 +286,12 @@ async def flows_of(where: str) -> list[Flow]:
         await switch.close()
 
 
-async def _audit(agent: HostAgent, every_s: float) -> None:
+async def _audit(agent: HostAgent, settings: Settings) -> None:
+    """Now and then, and soon after others changed something."""
     while True:
-        await asyncio.sleep(every_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.audit_s):
+                await agent.disturbed.wait()
+                await asyncio.sleep(settings.repair_ms / 1000)
+        agent.disturbed.clear()
         agent.audit()

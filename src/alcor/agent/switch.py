@@ -69,6 +69,7 @@ class Switch:
         self.closed = asyncio.Event()
         self.why_closed = ""
         self.packets_dropped = 0
+        self._on_disturbed: Callable[[], None] = lambda: None
         self._reader, self._writer = streams
         self._bounds = bounds
         self._xids = _numbers()
@@ -148,6 +149,12 @@ class Switch:
         """Returns when the switch has done all that was sent before."""
         xid = next(self._xids)
         self._granted(await self._ask(xid, messages.barrier(xid), self._bounds.answer_s))
+
+    async def watch(self, on_disturbed: Callable[[], None]) -> None:
+        """From now on `on_disturbed` is called whenever others change flows. Raises SwitchRefused."""
+        self._on_disturbed = on_disturbed
+        xid = next(self._xids)
+        self._granted(await self._ask(xid, messages.flow_monitor_request(xid), self._bounds.answer_s))
 
     async def packet_out(
         self, packet: bytes, actions: Sequence[Action], in_port: int = messages.PORT_CONTROLLER
@@ -295,6 +302,8 @@ class Switch:
 
     def _hear_part(self, xid: int, body: bytes) -> None:
         if xid not in self._waiting:
+            if replies.tells_of_others(body):
+                self._on_disturbed()
             return
         self._parts.setdefault(xid, []).append(body)
         if not replies.has_more(body):

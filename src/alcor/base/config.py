@@ -151,6 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     openflow_dir: Annotated[Path, S("folder", "Where vswitchd keeps its `<bridge>.mgmt` sockets.")] = Path("/var/run/openvswitch")
     bundle_max: Annotated[int, S("flows", "Flow changes in one atomic bundle.", low=1, high=10_000)] = 1_000
     audit_s: Annotated[float, S("s", "How often the switch is compared with what it should have.", low=0.1)] = 60.0
+    repair_ms: Annotated[int, S("ms", "How long after others changed flows the switch is compared; longer than audit_s: by audits only.", low=1)] = 100
 
     # Log lines and metrics
     metrics_listen: Annotated[Address | None, S("host:port", "Where a process without REST API answers `/metrics`; empty: nowhere.")] = None

@@ -35,19 +35,25 @@ class Cloud:
         network = await cloud.rest.create("network", {"name": "blue"})
     """
 
-    def __init__(self, listen: str = LISTEN, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, listen: str = LISTEN, flags: tuple[str, ...] = (), is_apart: bool = False) -> None:
         self.underlay = Underlay()
         self.listen = free_address(listen)
         self.url = f"http://{self.listen}"
         self.rest = Rest(httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False))
         self.agents: dict[str, Child] = {}  # by host
-        self.control: Child | None = None
+        self.control: Child | None = None  # the process that answers the API
+        self.pusher: Child | None = None  # where push is a process of its own
         self._flags = flags  # for the control plane, beside those it needs here
+        self._is_apart = is_apart  # `alcor api` and `alcor push`, not `alcor all`
 
     @property
     def push(self) -> str:
         """Where agents find the control plane: network namespaces share the file system."""
         return f"unix:{self.underlay.directory}/push.sock"
+
+    @property
+    def _state(self) -> tuple[str, str]:
+        return "--state", str(self.underlay.directory / "state")
 
     @property
     def hosts(self) -> list[Host]:
@@ -73,9 +79,12 @@ class Cloud:
 
     async def start_control(self) -> None:
         """Start the control plane on the state it had; returns when the API answers."""
-        state = self.underlay.directory / "state"
-        where = ("--listen", self.listen, "--state", str(state), "--push-listen", self.push)
-        self.control = self.underlay.spawn(*ALCOR, "all", *where, *self._flags, log="control.log")
+        role: tuple[str, ...] = ("all", "--push-listen", self.push)
+        if self._is_apart:
+            role = ("api",)
+            self.start_push()
+        where = (*self._state, "--listen", self.listen)
+        self.control = self.underlay.spawn(*ALCOR, *role, *where, *self._flags, log="control.log")
         deadline = time.monotonic() + READY_S_MAX
         while not await self._answers():
             if not self.control.is_running:
@@ -83,6 +92,16 @@ class Cloud:
             if time.monotonic() > deadline:
                 raise LabFailure(f"{self.url} did not answer within {READY_S_MAX:.0f} s")
             await asyncio.sleep(_POLL_S)
+
+    def start_push(self) -> None:
+        """Start `alcor push` on the state it had, where it is a process of its own."""
+        where = (*self._state, "--push-listen", self.push)
+        self.pusher = self.underlay.spawn(*ALCOR, "push", *where, *self._flags, log="push.log")
+
+    async def stop_push(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it, by SIGKILL if told so; the API and hosts go on without it; its exit status."""
+        assert self.pusher is not None, "push has not been started apart"
+        return await self.pusher.stop(number)
 
     async def stop_control(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the control plane, by SIGKILL if told so, and hosts go on without it; its exit status."""

@@ -81,9 +81,11 @@ _Bundle = struct.Struct(">IHH")
 _BundleAdd = struct.Struct(">BBHII2xH")
 _PacketOut = struct.Struct(">IIH6x")
 _FlowStats = struct.Struct(">HH4xB3xII4xQQ")
+_FlowMonitor = struct.Struct(">HH4xIIIHBB")
 _ATOMIC_ORDERED = 3
 _APPLY_ACTIONS = 4
-_MULTIPART_FLOW = 1
+_MULTIPART_FLOW, MULTIPART_MONITOR = 1, 16
+_MONITOR_CHANGES = 2 | 4 | 8  # flows added, removed, modified; not those that are there already
 _NO_BUFFER = 0xFFFFFFFF
 
 
@@ -179,6 +181,12 @@ def bundle_add(xid: int, bundle_id: int, inner: bytes) -> bytes:
 def flow_stats_request(xid: int, table: int = ALL_TABLES, cookie: int = 0, cookie_mask: int = 0) -> bytes:
     """Ask for flows: of one table or all, and only those with `cookie` under `cookie_mask`."""
     body = _FlowStats.pack(_MULTIPART_FLOW, 0, table, _ANY, _ANY, cookie, cookie_mask)
+    return message(Kind.MULTIPART_REQUEST, xid, body + encode_match(()))
+
+
+def flow_monitor_request(xid: int) -> bytes:
+    """Ask to be told of every change of flows; of changes over this connection only that there were some."""
+    body = _FlowMonitor.pack(MULTIPART_MONITOR, 0, xid, _ANY, _ANY, _MONITOR_CHANGES, ALL_TABLES, 0)
     return message(Kind.MULTIPART_REQUEST, xid, body + encode_match(()))
 
 

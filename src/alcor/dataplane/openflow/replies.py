@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from alcor.dataplane.openflow.actions import decode_actions
 from alcor.dataplane.openflow.fields import Malformed, decode_match, decode_terms
-from alcor.dataplane.openflow.messages import HEADER_BYTES, NICIRA, VERSION, Nicira
+from alcor.dataplane.openflow.messages import HEADER_BYTES, MULTIPART_MONITOR, NICIRA, VERSION, Nicira
 from alcor.dataplane.openflow.reasons import reason_of
 from alcor.dataplane.values import Action, Flow, Foreign, Match
 
 _Header = struct.Struct(">BBHI")
 _Multipart = struct.Struct(">HH4x")
+_Update = struct.Struct(">HH")  # length, event
+_UPDATE_OWN = 4  # the abbreviated form, by which one is told of what one did oneself
 _FlowStats = struct.Struct(">HB9xHHHHHxxQQQ")
 _Instruction = struct.Struct(">HH")
 _Property = struct.Struct(">HH")
@@ -75,6 +77,13 @@ def has_more(body: bytes) -> bool:
     if len(body) < _Multipart.size:
         raise Malformed(f"a multipart reply of {len(body)} bytes")
     return bool(_Multipart.unpack_from(body)[1] & _MORE)
+
+
+def tells_of_others(body: bytes) -> bool:
+    """Whether a multipart reply (what follows the header) says that somebody else changed flows."""
+    if len(body) < _Multipart.size + _Update.size or _Multipart.unpack_from(body)[0] != MULTIPART_MONITOR:
+        return False
+    return bool(_Update.unpack_from(body, _Multipart.size)[1] != _UPDATE_OWN)
 
 
 def flow_stats(body: bytes) -> list[Counted]:
