@@ -28,6 +28,11 @@ def test_a_fragment_is_exact_when_both_its_bits_are_asked_for() -> None:
     assert match(ip_frag=(1, 1)) == (Term("ip_frag", 1, 1),)
 
 
+def test_an_exact_state_of_connection_tracking_is_eight_bits() -> None:
+    assert match(ct_state=0x21) == match(ct_state=(0x21, 0xFF)) == (Term("ct_state", 0x21, 0xFF),)
+    assert match(ct_state=(0x21, 0x23)) == (Term("ct_state", 0x21, 0x23),)
+
+
 @pytest.mark.parametrize("tag", [0, 0x1005, (0x1000, 0x1000), (0x3005, 0xFFFF), (0x1005, 0x1FFF)])
 def test_a_tag_is_absent_or_present(tag: int | tuple[int, int]) -> None:
     assert len(match(vlan_tci=tag)) == 1

@@ -69,7 +69,7 @@ def test_keys_hold_few_and_many_ids_and_forget_those_that_are_gone() -> None:
             ids.change(key, {name: True})
     for key, under in plain.items():
         assert (ids.ids(key), ids.count(key)) == (sorted(under), len(under))
-        for name in list(under):
+        for name in sorted(under):
             ids.change(key, {name: False})
         assert (ids.ids(key), ids.count(key), ids.first(key)) == ([], 0, None)
 
@@ -83,7 +83,7 @@ def test_ids_added_many_at_a_time_are_as_if_added_one_by_one(many: int) -> None:
     }
     one_by_one, together = KeyedIds(), KeyedIds()
     for name in names:
-        for key in set(keys_of[name]):
+        for key in dict.fromkeys(keys_of[name]):
             one_by_one.change(key, {name: True})
     start = 0
     while start < many:

@@ -126,6 +126,7 @@ _IN_ANOTHER_FORM = frozenset(
     (
         *(f"xxreg{number}" for number in range(4)),
         "ip_frag",
+        "ct_state",
         "ct_tp_src",
         "ct_tp_dst",
         "ct_nw_proto",
@@ -145,6 +146,8 @@ def _as_given_back(term: Term) -> tuple[Term, ...]:
         return tuple(Term(f"reg{number}", value, mask) for number, value, mask in words if mask)
     if term.field == "ip_frag" and term.mask & 3 == 3:
         return (Term("ip_frag", term.value & 3, 0xFF),)
+    if term.field == "ct_state" and term.mask == 0xFFFFFFFF and term.value <= 0xFF:
+        return (Term("ct_state", term.value, 0xFF),)  # a switch keeps eight of its bits
     return (term,)
 
 
