@@ -309,6 +309,14 @@ async def test_list_filters_by_address_group_and_device(api: Door, net: dict) ->
     assert await found("status=ACTIVE") == set()
 
 
+async def test_group_given_twice_is_refused(api: Door, net: dict) -> None:
+    group = await api.create("security_group", name="web")
+    port = await api.create("port", network_id=net["id"])
+    body = {"port": {"security_groups": [group["id"]] * 2}}
+    refusal = await api.refused("PUT", f"/v2.0/ports/{port['id']}", body, 400)
+    assert "Duplicate items in the list" in refusal["message"]
+
+
 async def test_unused_sets_of_groups_are_forgotten(api: Door, net: dict) -> None:
     from alcor.features.security_group.model import GROUP_SET
 

@@ -87,6 +87,7 @@ async def test_group_of_a_port_is_in_use(api: Door, net: dict) -> None:
         ({"remote_ip_prefix": "2001:db8::/32"}, 400, "SecurityGroupRuleParameterConflict"),
         ({"remote_ip_prefix": "everywhere"}, 400, None),
         ({"protocol": "ipv6-icmp"}, 400, "SecurityGroupEthertypeConflictWithProtocol"),
+        ({"protocol": 44}, 400, "SecurityGroupEthertypeConflictWithProtocol"),
         ({"remote_group_id": "00000000-0000-4000-8000-000000000001"}, 404, "SecurityGroupNotFound"),
         ({"security_group_id": "00000000-0000-4000-8000-000000000001"}, 404, "SecurityGroupNotFound"),
     ],

@@ -51,14 +51,16 @@ def parse_fixed_ips(value: object) -> tuple[FixedIp, ...] | None:
 
 
 def parse_group_ids(value: object) -> tuple[str, ...] | None:
-    """Ids of security groups, each once, in the order given. Raises ValueError."""
+    """Ids of security groups in the order given. Raises ValueError, also for one given twice."""
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(group, str) for group in value):
         raise ValueError(f"'{value}' is not a list of security group ids")
     if len(value) > GROUPS_MAX:
         raise ValueError(f"A port may have at most {GROUPS_MAX} security groups, not {len(value)}.")
-    return tuple(dict.fromkeys(value))
+    if len(set(value)) != len(value):
+        raise ValueError(f"Duplicate items in the list: '{', '.join(value)}'.")
+    return tuple(value)
 
 
 def parse_mac_address(value: object) -> Mac:

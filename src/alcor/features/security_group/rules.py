@@ -31,6 +31,7 @@ from alcor.resource.declare import Computed, Context, Extension, Resource, RestF
 from alcor.store.reader import Reader, Txn
 
 _WITH_PORTS = frozenset(PROTOCOLS[name] for name in ("tcp", "udp", "sctp", "dccp", "udplite"))
+_ONLY_V6 = frozenset(number for name, number in PROTOCOLS.items() if name.startswith("ipv6-"))
 _ICMP = frozenset((PROTOCOLS["icmp"], PROTOCOLS["ipv6-icmp"]))
 
 
@@ -152,11 +153,9 @@ def visible_group(txn: Txn, ctx: Context, id: str) -> SecurityGroup:
 
 
 def _check_protocol(rule: SecurityGroupRule) -> None:
-    name, number = rule.protocol, protocol_number(rule)
-    only_v6 = name is not None and (name.startswith("ipv6-") or number == PROTOCOLS["ipv6-icmp"])
-    if rule.ethertype == "IPv4" and only_v6:
+    if rule.ethertype == "IPv4" and protocol_number(rule) in _ONLY_V6:
         raise Invalid(
-            f"Invalid ethertype {rule.ethertype} for protocol {name}.",
+            f"Invalid ethertype {rule.ethertype} for protocol {rule.protocol}.",
             type="SecurityGroupEthertypeConflictWithProtocol",
         )
 
@@ -197,7 +196,7 @@ def _check_ports(rule: SecurityGroupRule) -> None:
     for value in (low, high):
         if not 1 <= value <= 65535:
             raise Invalid(
-                f"Invalid port value '{value}': it must be 1 to 65535.", type="SecurityGroupInvalidPortValue"
+                f"Invalid value for port {value}: it must be 1 to 65535.", type="SecurityGroupInvalidPortValue"
             )
 
 
