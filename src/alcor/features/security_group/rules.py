@@ -196,7 +196,8 @@ def _check_ports(rule: SecurityGroupRule) -> None:
     for value in (low, high):
         if not 1 <= value <= 65535:
             raise Invalid(
-                f"Invalid value for port {value}: it must be 1 to 65535.", type="SecurityGroupInvalidPortValue"
+                f"Invalid value for port {value}: it must be 1 to 65535.",
+                type="SecurityGroupInvalidPortValue",
             )
 
 
