@@ -84,6 +84,39 @@ async def test_metrics_count_requests_and_refusals(api: Api):
     assert 'alcor_request_seconds_count{method="POST"} 1.0' in text
 
 
+async def test_metrics_tell_of_turns_batches_the_log_and_how_far_behind_it_this_process_is(api: Api):
+    bulk = await api.call("POST", "networks", {"networks": [{"name": "a"}, {"name": "b"}]})
+    assert bulk.status_code == 201
+    await api.get("networks")
+    figures = dict(
+        line.rsplit(" ", 1)
+        for line in (await api.http.get("/metrics")).text.splitlines()
+        if not line.startswith("#")
+    )
+    revision = float(api.store.tables.revision)
+    assert float(figures["alcor_log_revision"]) == revision > 0
+    assert float(figures["alcor_turn_records_sum"]) == revision
+    assert float(figures["alcor_turns_total"]) == float(figures["alcor_turn_records_count"]) >= 1
+    assert float(figures["alcor_turn_requests_sum"]) >= 1
+    assert float(figures["alcor_turn_seconds_count"]) >= 1
+    assert float(figures["alcor_log_lag"]) == 0
+
+
+async def test_every_request_has_a_line_at_info_with_its_id(api: Api):
+    lines: list[str] = []
+    configure_log("info", "json", write=lines.append)
+    try:
+        answers = [await api.get("networks/none"), await api.call("POST", "networks", {"network": {}})]
+    finally:
+        configure_log("info", "text")
+    said = [json.loads(line) for line in lines]
+    assert [(line["event"], line["method"], line["status"]) for line in said] == [
+        ("answered", "GET", 404),
+        ("answered", "POST", 201),
+    ]
+    assert [line["request"] for line in said] == [a.headers["x-openstack-request-id"] for a in answers]
+
+
 async def test_log_lines_of_a_request_carry_its_id(api: Api):
     lines: list[str] = []
     configure_log("debug", "json", write=lines.append)

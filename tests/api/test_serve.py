@@ -58,7 +58,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 def until_let_go(connection: socket.socket) -> None:
     """Returns when the server has closed its end: the client, which reads nothing, cannot see that by itself."""
-    ours, theirs = (":%04X" % address[1] for address in (connection.getsockname(), connection.getpeername()))
+    ours, theirs = f":{connection.getsockname()[1]:04X}", f":{connection.getpeername()[1]:04X}"
     end_s = time.monotonic() + 30
     while time.monotonic() < end_s:
         rows = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()]

@@ -90,7 +90,7 @@ async def running(
     """The API of these features, stopped at the end."""
     outside = Outside(SystemClock(), Random(1), settings)
     store = await Store.open(schema, SqliteLog(folder / "log.sqlite"), outside)
-    parts = Parts(Engine(features), store, auth or NoAuth(), World(settings))
+    parts = Parts(Engine(features), store, auth or NoAuth(), World(settings), outside.meters)
     api = Api(App(parts), store)
     try:
         yield api

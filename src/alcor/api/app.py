@@ -29,7 +29,7 @@ from alcor.api.wire import (
 )
 from alcor.base import metrics
 from alcor.base.errors import MethodNotAllowed, NotFound, Refusal, TooLarge, Unauthorized
-from alcor.base.telemetry import log_debug, log_error, request_id
+from alcor.base.telemetry import log, log_debug, log_error, request_id
 from alcor.resource.context import Asked
 
 _Figures = tuple[Callable[[], None], Callable[[float], None]]  # counts a request, observes its seconds
@@ -81,7 +81,7 @@ class App:
             self.parts.bodies.release(request.held_bytes)
             seconds = perf_counter() - begun
             self._count(request, place.label if place else "", status, seconds)
-            log_debug("answered", method=request.method, path=request.path, status=status, seconds=seconds)
+            log("answered", method=request.method, path=request.path, status=status, seconds=seconds)
 
     async def _replied(self, request: Request, place: Place | None, last: tuple[str, ...]) -> Reply:
         try:
