@@ -173,3 +173,35 @@ async def test_attributes_of_dhcp_are_kept(api: Door) -> None:
     changed = await api.update("subnet", subnet["id"], dns_nameservers=[], name="n", gateway_ip=None)
     assert changed["dns_nameservers"] == []
     assert changed["gateway_ip"] is None
+
+
+async def test_a_change_of_a_subnet_is_a_change_of_its_network(api: Door) -> None:
+    subnet = await subnet_of(api)
+    made = await api.show("network", subnet["network_id"])
+    await api.update("subnet", subnet["id"], name="new")
+    renamed = await api.show("network", subnet["network_id"])
+    await api.delete("subnet", subnet["id"])
+    bare = await api.show("network", subnet["network_id"])
+    assert [each["revision_number"] for each in (made, renamed, bare)] == [2, 3, 4]
+
+
+async def test_subnets_are_filtered_by_whether_their_network_is_shared(api: Door) -> None:
+    shared = await api.create("network", shared=True)
+    subnet = await api.create("subnet", network_id=shared["id"], ip_version=4, cidr="10.0.0.0/24")
+    other = await subnet_of(api)
+    assert "shared" not in subnet
+    assert [each["id"] for each in await api.list("subnets", shared="True")] == [subnet["id"]]
+    assert [each["id"] for each in await api.list("subnets", shared="False")] == [other["id"]]
+
+
+async def test_a_slaac_subnet_goes_with_the_addresses_that_it_gave_and_leaves_the_ports(api: Door) -> None:
+    slaac = await subnet_of(api, ip_version=6, cidr="2001:db8::/64", ipv6_address_mode="slaac")
+    fixed = await api.create("subnet", network_id=slaac["network_id"], ip_version=6, cidr="2001:db8:1::/64")
+    port = await api.create("port", network_id=slaac["network_id"])
+    assert {each["subnet_id"] for each in port["fixed_ips"]} == {slaac["id"], fixed["id"]}
+
+    await api.delete("subnet", slaac["id"])
+
+    left = await api.show("port", port["id"])
+    assert {each["subnet_id"] for each in left["fixed_ips"]} == {fixed["id"]}
+    assert left["revision_number"] == port["revision_number"] + 1

@@ -78,7 +78,7 @@ def _schemas(noun: Noun[Any]) -> Schema:
         for attribute, kind in zip(shape.attributes, kinds, strict=True)
     }
     answered = {one.name: of_field[one.field] for one in shape.attributes if one.api.visible}
-    answered |= {one.name: dict(one.schema) for one in shape.computed}
+    answered |= {one.name: dict(one.schema) for one in shape.computed if one.visible}
     answered[TENANT] = answered[PROJECT]
     created = {one.name: of_field[one.field] for one in shape.attributes if one.api.post}
     created[TENANT] = created[PROJECT]

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
+import msgspec
+
 from alcor.store.declare import Index, Stored, Table
 from alcor.store.reader import Reader, Txn
 
 T = TypeVar("T", bound=Stored)
 E = TypeVar("E", bound=Stored)
+S = TypeVar("S", bound="Standard")
 
 # Who may set or see: "anyone" who sees the object at all (it may be shared), its "owner" (the project's members and
 # readers), or only an "admin", who may everything.
@@ -65,6 +68,13 @@ class Standard(Stored, frozen=True, kw_only=True):
     revision_number: Annotated[int, Api(post=False)] = 0
 
 
+def revised(ctx: Context, stored: S, **changes: Any) -> S:
+    """The object with these changes, as its next revision: what an action or a rule that updates it stores."""
+    return msgspec.structs.replace(
+        stored, **changes, revision_number=stored.revision_number + 1, updated_at=ctx.now
+    )
+
+
 class Context(Protocol):
     """Who asks, and the only sources of time, ids and randomness that a rule may use (a turn may be run again)."""
 
@@ -76,6 +86,8 @@ class Context(Protocol):
     now: str  # utc_text
     given: frozenset[str]  # field names (not wire names) that the request carried
     settings: Any  # the product's frozen settings
+    under: str  # the parent's id in the URL, of a noun under a noun
+    child: str  # the last part of the URL, of an action of what is under an object
 
     def new_id(self) -> str:
         """A fresh UUID."""
@@ -101,6 +113,7 @@ class Computed(Generic[T]):
     schema: Mapping[str, Any]
     filter: bool = True
     sort: bool = False
+    visible: bool = True  # False: only a filter
     seen_by: Access = "anyone"
     index: Callable[[Reader, str], Sequence[str] | None] | None = (
         None  # filter text -> candidate ids, where an index helps
@@ -124,6 +137,48 @@ class SeenWith(Generic[T]):
 
 
 @dataclass(frozen=True)
+class Parent(Generic[T]):
+    """Objects of a noun that stand under one of another noun: `qos/policies/{policy_id}/bandwidth_limit_rules/{id}`.
+
+    The field is filled from the URL; who owns and sees the parent owns and sees what is under it.
+    """
+
+    noun: str  # a Resource's name, of one that stands under none
+    field: str  # the parent's id: no field of POST
+    index: Index[T]  # by that field
+    key: str = ""  # the field that stands in the URL instead of the id, which is not answered then
+    by_key: Index[T] | None = None  # by (parent's id, key): required with `key`
+    is_in_url: bool = True  # else the noun has a path of its own, and only belongs to the parent
+
+
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+
+
+@dataclass(frozen=True)
+class Action(Generic[T]):
+    """What else can be done with an object: `PUT /v2.0/routers/{id}/add_router_interface`.
+
+    `perform(txn, ctx, stored, body)` answers what JSON can say, None where there is nothing to say. Body is the JSON
+    object of the request, empty where none was sent; of GET it is the query, each value a tuple of texts, and nothing
+    may be written. `resource.parse.struct` reads it into a struct; `revised` makes the object's next revision.
+    """
+
+    name: str
+    method: Method
+    perform: Callable[[Txn, Context, Any, Mapping[str, Any]], Any]
+    status: int = 200
+    # Of one object, of all (`stored` is None), or of what is under an object: `{id}/{name}/{ctx.child}`.
+    of: Literal["member", "collection", "child"] = "member"
+    access: Access = (
+        "owner"  # who may, of those that see the object; GET: all of them, unless only admins may
+    )
+    rule: str = ""  # of policy; default: the name
+    takes: Mapping[str, Any] | None = None  # OpenAPI, of the body
+    answers: Mapping[str, Any] | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True)
 class Resource(Generic[T]):
     """One REST noun.
 
@@ -134,7 +189,7 @@ class Resource(Generic[T]):
 
     name: str  # "security_group_rule": the JSON envelope
     plural: str  # "security_group_rules"
-    path: str  # "security-group-rules"
+    path: str  # "security-group-rules", "qos/policies"; under a parent: what follows the parent's id
     table: Table[T]
     aliases: tuple[str, ...] = ()  # API extensions that are whole with this noun
     on_create: Callable[[Txn, Context, T], T] | None = None  # None: POST is 405
@@ -148,6 +203,8 @@ class Resource(Generic[T]):
     is_shared: IsShared[T] | None = None  # that project sees it too, read only
     shared_ids: SharedIds | None = None  # all that it says so of, where an index knows; else lists scan
     seen_with: SeenWith[T] | None = None
+    parent: Parent[T] | None = None
+    actions: tuple[Action[T], ...] = ()
     before: Callable[[Txn, Context], None] | None = (
         None  # run first in each request's turn and before lists (default group)
     )
@@ -195,6 +252,7 @@ class Extends:
     when: Literal["given", "always"] = "given"  # on_write: a field of it is given, or any create and update
     by_field: Mapping[str, Index[Any]] = field(default_factory=dict)  # as Resource's, of `table`
     after_create: Callable[[Txn, Context, Any], None] | None = None  # as Resource's, after it
+    on_delete: Callable[[Txn, Context, Any], None] | None = None  # as Resource's, before it
     is_shared: IsShared[Any] | None = None  # as Resource's; one that says so is enough
     shared_ids: SharedIds | None = None
 

@@ -121,10 +121,13 @@ class Noun(Generic[T]):
         assert on_delete is not None, "the table of URLs offers DELETE only where it is declared"
 
         asked.rulebook = self._rulebook
+        beforehand = [each.on_delete for each in self.shape.extends if each.on_delete is not None]
 
         def turn(txn: Txn) -> None:
             old = self.gate.changeable(txn, asked, id, f"delete_{self.resource.name}")
             _check_revision(old, revision)
+            for each in beforehand:
+                each(txn, asked, old)
             on_delete(txn, asked, old)
             txn.delete(self.table, id)
 

@@ -8,7 +8,7 @@ refusals is Neutron's: unknown attributes, then attributes not allowed and missi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -18,7 +18,7 @@ from alcor.base.errors import Invalid
 from alcor.resource import parse
 from alcor.resource.added import Addition, Part, reader_of
 from alcor.resource.attribute import Attribute, attributes_of
-from alcor.resource.declare import Access, Computed, Extends, Resource
+from alcor.resource.declare import Access, Api, Computed, Extends, Resource
 from alcor.resource.gate import Gate
 from alcor.store.declare import Index, Stored
 from alcor.store.reader import Reader
@@ -71,11 +71,12 @@ class Shape(Generic[T]):
         self.extends = extends
         self.gate = Gate(resource, extends)
         self.kind = resource.table.kind
+        is_keyed = resource.parent is not None and bool(resource.parent.key)
         self.additions: tuple[Addition[T], ...] = tuple(
             Addition(one) for one in extends if one.table is not None
         )
         self.attributes = (
-            *attributes_of(self.kind),
+            *(_unnamed(one) if is_keyed and one.field == "id" else one for one in attributes_of(self.kind)),
             *(attribute for addition in self.additions for attribute in addition.attributes),
         )
         self._added = {field: addition for addition in self.additions for field in addition.fields}
@@ -84,7 +85,9 @@ class Shape(Generic[T]):
         assert len(self.by_name) == len({one.field for one in self.attributes}) == len(self.attributes), (
             f"two fields of {resource.name} have one name"
         )
-        self.by_name[TENANT] = self.by_name[PROJECT]
+        self.is_standard = PROJECT in self.by_name
+        if self.is_standard:
+            self.by_name[TENANT] = self.by_name[PROJECT]
         self.computed_by_name = {computed.name: computed for computed in self.computed}
         self.related: dict[str, Shape[Any]] = {}  # computed name -> the noun that its values are objects of
         self._required = tuple(attribute for attribute in self.attributes if attribute.is_required)
@@ -222,7 +225,8 @@ class Shape(Generic[T]):
         computed = [
             (one.name, self._value_of(one, is_admin=is_admin))
             for one in self.computed
-            if (wanted is None or one.name in wanted)
+            if one.visible
+            and (wanted is None or one.name in wanted)
             and self.may_see(one.seen_by, is_admin=is_admin, is_owner=is_owner)
         ]
         turns = enumerate(attribute.api.answer for _, attribute in shown)
@@ -243,7 +247,7 @@ class Shape(Generic[T]):
 
     def _visible(self) -> list[tuple[str, Attribute]]:
         shown = [(one.name, one) for one in self.attributes if one.api.visible]
-        return [*shown, (TENANT, self.by_name[PROJECT])]
+        return [*shown, (TENANT, self.by_name[PROJECT])] if self.is_standard else shown
 
     def _value_of(self, one: Computed[T], *, is_admin: bool) -> Callable[[Reader, T], Any]:
         related = self.related.get(one.name)
@@ -251,6 +255,11 @@ class Shape(Generic[T]):
             return one.value
         view = related.view((), is_admin=is_admin, is_owner=True)
         return lambda reader, stored: [view.answer(reader, other) for other in one.value(reader, stored)]
+
+
+def _unnamed(id: Attribute) -> Attribute:
+    """The id of a noun whose objects go by another name."""
+    return replace(id, api=Api(post=False, visible=False, filter=False, sort=False))
 
 
 def _maker_of(names: Sequence[str]) -> type[Shown]:

@@ -28,8 +28,9 @@ from alcor.features.port.model import (
 )
 from alcor.features.security_group.model import GROUP_SET
 from alcor.features.security_group.rules import default_group, group_set_of, visible_group
+from alcor.features.subnet.model import Subnet
 from alcor.goal.declare import Report
-from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
+from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature
 from alcor.store.reader import Reader, Txn
 
 
@@ -182,6 +183,19 @@ def _bind(txn: Txn, port: Port, host: str) -> Port:
     return msgspec.structs.replace(port, host=host, vif_type=vif_type, generation=port.generation + 1)
 
 
+def leave_automatic(txn: Txn, ctx: Context, subnet: Subnet) -> None:
+    """Takes from ports the addresses that they have of a subnet only because it gives every port one."""
+    if not subnet.is_auto_address:
+        return
+    for port in txn.find(PORT, BY_SUBNET, subnet.id):
+        left = tuple(fixed for fixed in port.fixed_ips if fixed.subnet_id != subnet.id)
+        revision = port.revision_number + 1
+        txn.update(
+            PORT,
+            msgspec.structs.replace(port, fixed_ips=left, revision_number=revision, updated_at=ctx.now),
+        )
+
+
 def on_reports(txn: Txn, host: str, reports: Sequence[Report]) -> None:
     """Writes down what the port's own host says of its present binding; what anybody says of another is ignored."""
     for report in reports:
@@ -254,6 +268,7 @@ REST = RestFeature(
             doc="An interface of a network.",
         ),
     ),
+    extends=(Extends("subnet", on_delete=leave_automatic),),
     extensions=(
         Extension(
             "binding",

@@ -25,7 +25,7 @@ from alcor.store.reader import Reader, Txn
 
 def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
     """The subnet with gateway and allocation pools. Raises Invalid or Conflict for ranges that do not fit."""
-    _network_to_extend(txn, ctx, new.network_id)
+    network = _network_to_extend(txn, ctx, new.network_id)
     _check_version(new)
     _check_modes(new)
     _check_dhcp(new)
@@ -37,6 +37,7 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
         new = msgspec.structs.replace(new, allocation_pools=_default_pools(new.cidr, new.gateway_ip))
     _check_addresses(new)
     _check_pools(new)
+    _revise(txn, ctx, network)
     return new
 
 
@@ -45,11 +46,21 @@ def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
     _check_dhcp(new)
     _check_addresses(new)
     _check_pools(new)
+    _revise(txn, ctx, txn.get(NETWORK, new.network_id))
     return new
 
 
 def on_delete(txn: Txn, ctx: Context, old: Subnet) -> None:
-    """Nothing to add: ports that hold an address of the subnet refuse through their reference."""
+    """Counts as a change of its network. Ports that hold an address of the subnet refuse through their reference."""
+    _revise(txn, ctx, txn.get(NETWORK, old.network_id))
+
+
+def _revise(txn: Txn, ctx: Context, network: Network) -> None:
+    """A change of a subnet is one of its network, as in Neutron."""
+    txn.update(
+        NETWORK,
+        msgspec.structs.replace(network, revision_number=network.revision_number + 1, updated_at=ctx.now),
+    )
 
 
 def _network_to_extend(txn: Txn, ctx: Context, id: str) -> Network:
@@ -244,6 +255,14 @@ REST = RestFeature(
             on_create=on_create,
             on_update=on_update,
             on_delete=on_delete,
+            computed=(
+                Computed(
+                    "shared",
+                    lambda reader, subnet: reader.get(NETWORK, subnet.network_id).shared,
+                    {"type": "boolean"},
+                    visible=False,
+                ),
+            ),
             by_field={"network_id": BY_NETWORK, "project_id": BY_PROJECT},
             seen_with=SeenWith("network", "network_id", BY_NETWORK),
             quota="subnet",
