@@ -102,7 +102,7 @@ async def test_metrics_tell_of_turns_batches_the_log_and_how_far_behind_it_this_
     assert float(figures["alcor_log_lag"]) == 0
 
 
-async def test_every_request_has_a_line_at_info_with_its_id(api: Api):
+async def test_every_request_has_one_line_with_its_id(api: Api):
     lines: list[str] = []
     configure_log("info", "json", write=lines.append)
     try:

@@ -5,6 +5,7 @@ import asyncio
 
 import pytest
 
+from alcor.store.tables import Tables
 from tests.features.door import Door
 
 
@@ -149,3 +150,43 @@ async def test_groups_of_other_projects_do_not_exist(api: Door) -> None:
     await api.refused(
         "POST", "/v2.0/security-group-rules", {"security_group_rule": rule}, 404, as_project="blue"
     )
+
+
+async def test_group_or_rule_that_is_not_there_is_refused_in_neutrons_words(api: Door) -> None:
+    for method in ("GET", "DELETE"):
+        group = await api.refused(method, "/v2.0/security-groups/none", None, 404)
+        assert (group["type"], group["message"]) == (
+            "SecurityGroupNotFound",
+            "Security group none does not exist",
+        )
+        rule = await api.refused(method, "/v2.0/security-group-rules/none", None, 404)
+        assert (rule["type"], rule["message"]) == (
+            "SecurityGroupRuleNotFound",
+            "Security group rule none does not exist",
+        )
+
+
+async def test_list_by_name_looks_at_no_other_group(api: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [await api.create("security_group", name=name) for name in ("web", "web", "", "mail")]
+
+    def scanned(*_: object) -> None:
+        raise AssertionError("the whole table is looked at")
+
+    monkeypatch.setattr(Tables, "snapshot_scan", scanned)
+    assert {group["id"] for group in await api.list("security-groups", name="web")} == {
+        group["id"] for group in made[:2]
+    }
+    assert await api.list("security-groups", name="nobody") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("security-groups", "security_group_rules"),
+        ("ports", "binding:profile"),
+        ("ports", "binding:vif_details"),
+    ],
+)
+async def test_filter_on_what_holds_many_values_is_refused(api: Door, path: str, name: str) -> None:
+    refusal = await api.refused("GET", f"/v2.0/{path}?{name}=x", None, 400)
+    assert refusal["message"] == f"['{name}'] is invalid attribute for filtering"

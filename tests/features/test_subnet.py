@@ -205,3 +205,20 @@ async def test_a_slaac_subnet_goes_with_the_addresses_that_it_gave_and_leaves_th
     left = await api.show("port", port["id"])
     assert {each["subnet_id"] for each in left["fixed_ips"]} == {fixed["id"]}
     assert left["revision_number"] == port["revision_number"] + 1
+
+
+async def test_allocation_pools_are_bounded(api: Door) -> None:
+    network = await api.create("network")
+    pools = [{"start": f"10.0.{n >> 7}.{n % 128 * 2}"} for n in range(1, 258)]
+    for pool in pools:
+        pool["end"] = pool["start"]
+    subnet = {
+        "network_id": network["id"],
+        "ip_version": 4,
+        "cidr": "10.0.0.0/16",
+        "gateway_ip": None,
+        "allocation_pools": pools,
+    }
+    refusal = await api.refused("POST", "/v2.0/subnets", {"subnet": subnet}, 400)
+    assert "Exceeded maximum amount of allocation pools: 256" in refusal["message"]
+    await api.create("subnet", **{**subnet, "allocation_pools": pools[:256]})

@@ -90,9 +90,14 @@ class Table(Generic[T]):
     pools: tuple[Pool[T], ...] = ()
     noun: str = ""  # as Neutron writes it in error types: "Port" in "PortNotFound"; default: from `name`
     observed: bool = False  # seen on hosts, not asked for: no input of goal
+    missing: Callable[[str], Refusal] | None = (
+        None  # the refusal for an id that is not there, if not the usual one
+    )
 
     def not_found(self, id: str) -> Refusal:
         """The refusal for an id that this table does not have, in Neutron's words."""
+        if self.missing is not None:
+            return self.missing(id)
         noun = self.noun or "".join(word.capitalize() for word in self.name.split("_"))
         return NotFound(f"{noun} {id} could not be found.", type=f"{noun}NotFound")
 

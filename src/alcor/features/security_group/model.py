@@ -61,8 +61,16 @@ DEFAULT_OF: Index[SecurityGroup] = Index(
         "Default security group already exists.", type="SecurityGroupDefaultAlreadyExists"
     ),
 )
+BY_NAME: Index[SecurityGroup] = Index("name", lambda group: (group.name,) if group.name else ())
+
+
+def no_group(id: str) -> NotFound:
+    """The refusal of a group that is not there, or not for the caller."""
+    return NotFound(f"Security group {id} does not exist", type="SecurityGroupNotFound")
+
+
 SECURITY_GROUP: Table[SecurityGroup] = Table(
-    "security_group", SecurityGroup, indexes=(BY_PROJECT, DEFAULT_OF)
+    "security_group", SecurityGroup, indexes=(BY_PROJECT, BY_NAME, DEFAULT_OF), missing=no_group
 )
 
 
@@ -136,27 +144,28 @@ NUMBERS: Pool[SecurityGroupRule] = Pool(
 )
 
 
-def _no_group(id: str) -> NotFound:
-    return NotFound(f"Security group {id} does not exist", type="SecurityGroupNotFound")
+def _no_rule(id: str) -> NotFound:
+    return NotFound(f"Security group rule {id} does not exist", type="SecurityGroupRuleNotFound")
 
 
 SECURITY_GROUP_RULE: Table[SecurityGroupRule] = Table(
     "security_group_rule",
     SecurityGroupRule,
     indexes=(RULES_OF, RULES_FROM, RULES_OF_PROJECT),
+    missing=_no_rule,
     references=(
         Reference(
             "security_group_id",
             SECURITY_GROUP,
             lambda rule: (rule.security_group_id,),
-            missing=_no_group,
+            missing=no_group,
             by=RULES_OF,
         ),
         Reference(
             "remote_group_id",
             SECURITY_GROUP,
             lambda rule: (rule.remote_group_id,) if rule.remote_group_id else (),
-            missing=_no_group,
+            missing=no_group,
             by=RULES_FROM,
         ),
     ),

@@ -10,6 +10,7 @@ from alcor.base.errors import Conflict, Invalid, NotFound
 from alcor.base.net import ip_version
 from alcor.features.security_group.model import (
     BY_GROUPS,
+    BY_NAME,
     BY_PROJECT,
     DEFAULT_OF,
     GROUP_SET,
@@ -279,7 +280,7 @@ REST = RestFeature(
                     filter=False,
                 ),
             ),
-            by_field={"project_id": BY_PROJECT},
+            by_field={"project_id": BY_PROJECT, "name": BY_NAME},
             before=ensure_default_group,
             quota="security_group",
             doc="A named set of ports that share rules.",

@@ -14,6 +14,7 @@ from alcor.store.declare import Index, Reference, Table
 
 Ipv6Mode = Literal["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]
 NAMESERVERS_MAX, ROUTES_MAX = 5, 20
+POOLS_MAX = 256  # each address that is given looks at the pools, from the first on
 
 
 class Range(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +47,8 @@ def _entries(value: object, keys: tuple[str, str], noun: str) -> list[tuple[str,
 def parse_pools(value: object) -> tuple[Range, ...]:
     """Allocation pools as given. Raises ValueError, also for null, as in Neutron."""
     pairs = _entries(value, ("start", "end"), "IP pool")
+    if len(pairs) > POOLS_MAX:
+        raise ValueError(f"Exceeded maximum amount of allocation pools: {POOLS_MAX}")
     return tuple(Range(parse_ip(start), parse_ip(end)) for start, end in pairs)
 
 
