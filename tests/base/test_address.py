@@ -3,7 +3,7 @@
 
 import pytest
 
-from alcor.base.address import host_and_port, is_local, parse_address, socket_path
+from alcor.base.address import host_and_port, is_local, name_options, parse_address, socket_path
 
 
 def test_an_address_splits_into_host_and_port() -> None:
@@ -40,3 +40,8 @@ def test_what_names_no_address_is_refused(text: str) -> None:
 )
 def test_only_what_this_machine_alone_can_reach_is_local(text: str, local: bool) -> None:
     assert is_local(parse_address(text)) is local
+
+
+def test_only_the_certificate_behind_a_socket_has_a_name_of_its_own() -> None:
+    assert name_options(parse_address("unix:/run/push.sock")) == [("grpc.ssl_target_name_override", "localhost")]
+    assert name_options(parse_address("192.0.2.1:9697")) == []

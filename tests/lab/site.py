@@ -98,7 +98,7 @@ async def everywhere(site: Site, revision: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def gone(site: Site, vm: Vm) -> None:
+async def gone(cloud: Cloud, vm: Vm) -> None:
     """The machine and its port are no more."""
     await vm.remove()
-    await site.cloud.rest.delete("port", vm.spec.port_id)
+    await cloud.rest.delete("port", vm.spec.port_id)

@@ -80,7 +80,7 @@ async def test_member_that_leaves_is_refused_from_the_acknowledged_revision_on_a
     await everywhere(site, await update_port(site, away, groups))
     assert await away.tcp(ip(server), PORT, timeout_s=5)
     for vm in (server, away, beside, stays):
-        await gone(site, vm)
+        await gone(site.cloud, vm)
 
 
 async def test_rule_that_goes_ends_what_it_let_in_from_the_acknowledged_revision_on(site: Site) -> None:
@@ -97,7 +97,7 @@ async def test_rule_that_goes_ends_what_it_let_in_from_the_acknowledged_revision
         with server.capture() as capture:
             assert not await stream.is_alive(timeout_s=0.3)
         assert frames_of(site.left, capture.frames) == []
-    await gone(site, server)
+    await gone(site.cloud, server)
 
 
 async def test_twin_networks_with_equal_macs_and_addresses_on_the_same_hosts_do_not_meet(site: Site) -> None:
@@ -122,13 +122,13 @@ async def test_twin_networks_with_equal_macs_and_addresses_on_the_same_hosts_do_
         assert frames_of(caller, met.frames)
         assert to_one(beside.frames) == to_one(afar.frames) == []
 
-    await gone(site, vms["twin-b-8"])
+    await gone(site.cloud, vms["twin-b-8"])
     assert await vms["twin-a-7"].ping("10.0.0.8", tries=3)
     with vms["twin-a-8"].capture() as capture:
         assert await vms["twin-b-7"].ping("10.0.0.8", timeout_s=0.3, tries=2) is None
     assert to_one(capture.frames) == []
     for name in ("twin-a-7", "twin-a-8", "twin-b-7"):
-        await gone(site, vms[name])
+        await gone(site.cloud, vms[name])
 
 
 async def test_identity_plugged_into_two_hosts_works_on_the_one_it_is_bound_to_and_is_shown_on_the_other(
@@ -169,4 +169,4 @@ async def test_identity_plugged_into_two_hosts_works_on_the_one_it_is_bound_to_a
         assert await real.ping(ip(site.right), timeout_s=0.3, tries=2) is None
     assert frames_of(real, capture.frames) == []
     await real.remove()
-    await gone(site, impostor)
+    await gone(site.cloud, impostor)

@@ -52,7 +52,7 @@ async def test_traffic_lives_through_a_restart_of_ovsdb_and_what_is_plugged_then
         while (await site.cloud.rest.show("port", goes.spec.port_id))["status"] == "ACTIVE":
             await asyncio.sleep(0.02)
     for vm in (goes, comes):
-        await gone(site, vm)
+        await gone(site.cloud, vm)
 
 
 async def test_agent_that_slept_through_a_restart_of_ovsdb_catches_up_with_what_was_plugged(
@@ -74,7 +74,7 @@ async def test_agent_that_slept_through_a_restart_of_ovsdb_catches_up_with_what_
         while (await site.cloud.rest.show("port", goes.spec.port_id))["status"] == "ACTIVE":
             await asyncio.sleep(0.02)
     for vm in (goes, comes):
-        await gone(site, vm)
+        await gone(site.cloud, vm)
 
 
 async def test_long_outage_of_ovsdb_ends_no_connection_and_changes_no_port(site: Site) -> None:
@@ -89,7 +89,7 @@ async def test_long_outage_of_ovsdb_ends_no_connection_and_changes_no_port(site:
     assert await site.cloud.rest.find("port") == before
     late = await booted(site.cloud, site.network, site.one, "late")
     assert await late.ping(ip(site.right), tries=3)
-    await gone(site, late)
+    await gone(site.cloud, late)
 
 
 async def test_traffic_and_status_outlive_push_and_what_changed_meanwhile_is_applied_after(
@@ -129,7 +129,7 @@ async def test_traffic_and_status_outlive_push_and_what_changed_meanwhile_is_app
     for each in await rest.find("port"):
         assert each["status"] == "ACTIVE"
     for vm in (late, shut):
-        await gone(site, vm)
+        await gone(site.cloud, vm)
 
 
 @pytest.mark.parametrize("what", [(), ("table=0",)])

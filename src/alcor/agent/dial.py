@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from alcor.base.address import Address
+from alcor.base.address import Address, name_options
 from alcor.base.config import SettingError, Settings
 from alcor.base.wire.stream import Stream, StreamClosed
 
@@ -52,7 +52,7 @@ async def dial(address: Address, certificate: Certificate | None, keepalive: Kee
     ]
     if certificate:
         credentials = grpc.ssl_channel_credentials(certificate.ca, certificate.key, certificate.cert)
-        channel = grpc.aio.secure_channel(address, credentials, options)
+        channel = grpc.aio.secure_channel(address, credentials, [*options, *name_options(address)])
     else:
         channel = grpc.aio.insecure_channel(address, options)
     return _GrpcStream(channel, channel.stream_stream(SESSION)())

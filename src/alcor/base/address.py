@@ -43,3 +43,8 @@ def is_local(address: Address) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name: who answers to it is not known here
         return False
+
+
+def name_options(address: Address) -> list[tuple[str, str]]:
+    """gRPC's options for the name that a TLS certificate behind the address must have: a socket's is `localhost`."""
+    return [("grpc.ssl_target_name_override", "localhost")] if socket_path(address) else []

@@ -20,7 +20,7 @@ from rich.text import Text
 from alcor.base.config import Settings
 from alcor.base.wire.held import FlowDifference, FlowsHeld, Held, Listed, RowHeld
 from alcor.push.ask import NotAnswered, ask
-from alcor.push.show import HostShown, ScopeShown, Shown
+from alcor.push.show import AgentRefused, HostShown, ScopeShown, Shown
 
 _ASKED = {"hosts": "hosts", "host": "host", "port": "row", "scope": "scope"}
 _UNKNOWN = {
@@ -59,6 +59,7 @@ def draw(what: str, shown: Shown, console: Console) -> None:
     match what:
         case "hosts":
             _draw_hosts(page, shown.hosts)
+            _draw_refused(page, shown.refused)
         case "host":
             _draw_scopes(page, shown.scopes)
             for host in shown.hosts:
@@ -149,6 +150,12 @@ def _draw_hosts(page: _Page, hosts: Sequence[HostShown]) -> None:
     )
     for host in hosts:
         _draw_failures(page, host)
+
+
+def _draw_refused(page: _Page, refused: Sequence[AgentRefused]) -> None:
+    for each in refused:
+        times = f"{each.count} times, last at" if each.count > 1 else "at"
+        page.line(f"Refused an agent from {each.peer}, {times} {each.last_at}: {each.reason}.", style="red")
 
 
 def _number(number: int | None) -> str:

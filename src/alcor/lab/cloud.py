@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from ipaddress import ip_network
 from types import TracebackType
 
@@ -43,6 +44,7 @@ class Cloud:
         self.agents: dict[str, Child] = {}  # by host
         self.control: Child | None = None  # the process that answers the API
         self.pusher: Child | None = None  # where push is a process of its own
+        self.agent_flags: Callable[[Host], tuple[str, ...]] = lambda host: ()  # beside those they need here
         self._flags = flags  # for the control plane, beside those it needs here
         self._is_apart = is_apart  # `alcor api` and `alcor push`, not `alcor all`
 
@@ -127,6 +129,7 @@ class Cloud:
             "--openflow-dir": str(host.directory),
         }
         words = [word for pair in flags.items() for word in pair]
+        words += self.agent_flags(host)
         self.agents[host.name] = host.spawn(*ALCOR, "agent", *words, log="agent.log")
 
     async def stop_agent(self, host: Host, number: signal.Signals = signal.SIGTERM) -> int:

@@ -5,6 +5,7 @@ import grpc
 import grpc.aio
 import msgspec
 
+from alcor.base.address import name_options
 from alcor.base.config import Settings
 from alcor.base.wire.alcor_pb2 import Answer, Question
 from alcor.push.server import SHOW
@@ -27,7 +28,8 @@ async def ask(settings: Settings, what: str, name: str = "") -> Shown | None:
     pems = [file.read_bytes() for file in files if file]
     options = [("grpc.max_receive_message_length", _ANSWER_BYTES_MAX)]
     if pems:
-        channel = grpc.aio.secure_channel(settings.push, grpc.ssl_channel_credentials(*pems), options)
+        named = [*options, *name_options(settings.push)]
+        channel = grpc.aio.secure_channel(settings.push, grpc.ssl_channel_credentials(*pems), named)
     else:
         channel = grpc.aio.insecure_channel(settings.push, options)
     question = Question(what=what, name=name).SerializeToString()

@@ -134,7 +134,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         try:
             await self._service.attend(_GrpcStream(context), self._proved_by(context))
         except Unwelcome as reason:
-            log("host refused", peer=context.peer(), why=str(reason))
+            self._service.refuse(context.peer(), reason)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(reason))
 
     async def _answer(self, request: bytes, context: Any) -> bytes:

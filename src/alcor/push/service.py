@@ -29,7 +29,9 @@ from alcor.push.inspect import Inspections
 from alcor.push.liveness import Liveness
 from alcor.push.outbox import Outbox
 from alcor.push.pki import OPERATOR
+from alcor.push.refusals import Refusals
 from alcor.push.session import HostSession, Limits, Phase
+from alcor.push.show import AgentRefused
 from alcor.store.declare import Change, Position
 from alcor.store.store import Outside, Store
 
@@ -67,6 +69,7 @@ class Service:
         self._publisher = self._new_publisher()
         self._slices: Iterator[None] = iter(())  # of the load of _publisher
         self._inspections = Inspections()
+        self._refusals = Refusals()
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] = lambda: None
         self._counted: Counter[tuple[Any, ...]] = (
@@ -81,6 +84,15 @@ class Service:
     async def inspect(self, session: HostSession, what: str, name: str) -> Held | str:
         """What the host has, asked of itself, or why it does not say."""
         return await self._inspections.ask(session, what, name)
+
+    def refuse(self, peer: str, reason: Unwelcome) -> None:
+        """Remembers and logs that an agent was refused, for `alcor show hosts`."""
+        log("host refused", peer=peer, why=str(reason))
+        self._refusals.note(peer, str(reason), utc_text(self._clock.now_s()))
+
+    def refused(self) -> list[AgentRefused]:
+        """Which agents were refused lately."""
+        return self._refusals.listed()
 
     def start(self) -> None:
         """Follows the store and begins to load; hosts wait until that is done."""

@@ -74,12 +74,22 @@ class ScopeShown(msgspec.Struct, kw_only=True):
     rows: Listed[RowShown]
 
 
+class AgentRefused(msgspec.Struct, kw_only=True):
+    """Agents from one place that were refused for one reason, since push started."""
+
+    peer: str
+    reason: str
+    count: int
+    last_at: str
+
+
 class Shown(msgspec.Struct, kw_only=True):
     """An answer; what was not asked for is left empty."""
 
     revision: int  # of the log, that everything here was derived at
     hosts: list[HostShown] = []
     scopes: list[ScopeShown] = []
+    refused: list[AgentRefused] = []  # the latest first
 
 
 class Source(Protocol):
@@ -89,6 +99,9 @@ class Source(Protocol):
     def publisher(self) -> Publisher:
         """The present goal state and sessions."""
 
+    def refused(self) -> list[AgentRefused]:
+        """Which agents were refused lately."""
+
     def inspect(self, session: HostSession, what: str, name: str) -> Awaitable[Held | str]:
         """What the host has, or why it does not say."""
 
@@ -97,7 +110,7 @@ async def answer(source: Source, what: str, name: str) -> Shown | None:
     """The answer to `hosts`, `host NAME`, `scope NAME` or `row KEY`; None if there is no such thing."""
     match what:
         case "hosts":
-            return await _all_hosts(source.publisher)
+            return await _all_hosts(source)
         case "host":
             return await _one_host(source, name)
         case "scope":
@@ -108,8 +121,9 @@ async def answer(source: Source, what: str, name: str) -> Shown | None:
             return None
 
 
-async def _all_hosts(publisher: Publisher) -> Shown:
-    shown = Shown(revision=publisher.position.revision)
+async def _all_hosts(source: Source) -> Shown:
+    publisher = source.publisher
+    shown = Shown(revision=publisher.position.revision, refused=source.refused())
     for host in sorted(_known(publisher)):
         shown.hosts.append(_host(publisher, host))
         await asyncio.sleep(0)
