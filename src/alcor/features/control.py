@@ -7,6 +7,7 @@ from alcor.features.agent.rules import REST as AGENT_REST
 from alcor.features.network import goal as network_goal
 from alcor.features.network.model import NETWORK
 from alcor.features.network.rules import REST as NETWORK_REST
+from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
 from alcor.features.port.model import PORT, PORT_STATUS, SHARED_IN_USE
 from alcor.features.port.rules import REST as PORT_REST
@@ -18,7 +19,7 @@ from alcor.features.subnet.model import SUBNET
 from alcor.features.subnet.rules import REST as SUBNET_REST
 from alcor.store.declare import Schema
 
-REST = (AGENT_REST, NETWORK_REST, SUBNET_REST, SECURITY_GROUP_REST, PORT_REST)
+REST = (POLICIES_REST, AGENT_REST, NETWORK_REST, SUBNET_REST, SECURITY_GROUP_REST, PORT_REST)
 
 GOAL = (agent_goal.GOAL, network_goal.GOAL, subnet_goal.GOAL, security_group_goal.GOAL, port_goal.GOAL)
 

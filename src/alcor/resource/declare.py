@@ -258,6 +258,15 @@ class Extends:
 
 
 @dataclass(frozen=True)
+class PolicyRule:
+    """Who may do what by default, in oslo.policy's language. An operator's file may say otherwise."""
+
+    name: str  # "update_port:binding:host_id"
+    check: str
+    scopes: tuple[str, ...] = ("project",)  # of the tokens that may fulfil it; none: any
+
+
+@dataclass(frozen=True)
 class RestFeature:
     """What one feature brings to the API."""
 
@@ -265,4 +274,5 @@ class RestFeature:
     resources: tuple[Resource[Any], ...] = ()
     extends: tuple[Extends, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    policies: tuple[PolicyRule, ...] = ()  # in place of those that declarations imply
     quota_limit: QuotaLimit | None = None  # asked before the settings' default is taken
