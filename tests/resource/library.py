@@ -1,15 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Made-up nouns that stand in relation: shelves, what other features add to them, and who sees them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from alcor.base.config import Settings
-from alcor.base.errors import Invalid
+from alcor.base.errors import Conflict, Invalid
+from alcor.resource import parse
 from alcor.resource.context import Asked, World, identity
-from alcor.resource.declare import Api, Context, Extends, Resource, RestFeature, SeenWith, Standard, Written
+from alcor.resource.declare import (
+    Action,
+    Api,
+    Context,
+    Extends,
+    Parent,
+    Resource,
+    RestFeature,
+    SeenWith,
+    Standard,
+    Written,
+    revised,
+)
 from alcor.resource.engine import Engine, Noun
 from alcor.resource.query import parse_query
 from alcor.store.declare import Index, Position, Reference, Schema, Stored, Table, own_id
@@ -104,10 +118,75 @@ def on_create_visitor(txn: Txn, ctx: Context, new: Visitor) -> Visitor:
     return new
 
 
+class Book(Stored, frozen=True, kw_only=True):
+    """A book of a shelf: no more than what it is."""
+
+    shelf_id: str
+    title: Annotated[str, Api(required=True, put=True, max_length=20)]
+    pages: Annotated[int, Api(put=True, minimum=1)] = 100
+
+
+BOOKS_OF: Index[Book] = Index("shelf_id", lambda book: (book.shelf_id,))
+BOOK: Table[Book] = Table(
+    "book",
+    Book,
+    indexes=(BOOKS_OF,),
+    references=(Reference("shelf", SHELF, lambda book: (book.shelf_id,), by=BOOKS_OF),),
+)
+
+
+class Seat(Standard, frozen=True, kw_only=True):
+    """A seat at a shelf, called by its place."""
+
+    shelf_id: Annotated[str, Api(post=False, visible=False)] = ""
+    place: Annotated[str, Api(required=True)]
+    is_taken: bool = False
+
+
+SEATS_OF: Index[Seat] = Index("shelf_id", lambda seat: (seat.shelf_id,))
+BY_PLACE: Index[Seat] = Index(
+    "place",
+    lambda seat: ((seat.shelf_id, seat.place),),
+    unique=True,
+    taken=lambda seat, key: Conflict(f"There is a seat at {seat.place}.", type="SeatExists"),
+)
+SEAT: Table[Seat] = Table(
+    "seat",
+    Seat,
+    indexes=(SEATS_OF, BY_PLACE),
+    references=(Reference("shelf", SHELF, lambda seat: (seat.shelf_id,), by=SEATS_OF),),
+)
+
+
+class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `rename`."""
+
+    name: str
+
+
+def rename(txn: Txn, ctx: Context, shelf: Shelf, body: Mapping[str, Any]) -> object:
+    new = revised(ctx, shelf, name=parse.struct(Wish, body).name)
+    txn.update(SHELF, new)
+    return {"name": new.name, "revision_number": new.revision_number}
+
+
+def note(txn: Txn, ctx: Context, shelf: Shelf, body: Mapping[str, Any]) -> object:
+    return {"shelf": shelf.name, "note": ctx.child, **body}
+
+
+def count(txn: Txn, ctx: Context, shelf: None, body: Mapping[str, Any]) -> object:
+    return {"visible": txn.count(SHELF, BY_PROJECT, ctx.project_id), **body}
+
+
+def take(txn: Txn, ctx: Context, seat: Seat, body: Mapping[str, Any]) -> None:
+    txn.update(SEAT, revised(ctx, seat, is_taken=True))
+
+
 def limit_of(reader: Reader, project_id: str, name: str) -> int | None:
     return 2 if (project_id, name) == ("p2", "shelf") else None
 
 
+OBJECT = {"type": "object"}
 SHELVES = RestFeature(
     name="shelf",
     resources=(
@@ -123,6 +202,43 @@ SHELVES = RestFeature(
             is_shared=lambda reader, project_id, shelf: shelf.is_public,
             shared_ids=lambda reader, project_id: [shelf.id for shelf in reader.find(SHELF, PUBLIC, True)],
             quota="shelf",
+            actions=(
+                Action("rename", "PUT", rename, takes=OBJECT, answers=OBJECT),
+                Action("burn", "PUT", lambda txn, ctx, shelf, body: None, access="admin", status=204),
+                Action("wave", "POST", lambda txn, ctx, shelf, body: None, access="anyone", status=201),
+                Action("notes", "GET", note, of="child", answers=OBJECT),
+                Action("notes", "PUT", note, of="child", rule="update_shelf_notes", answers=OBJECT),
+                Action("count", "GET", count, of="collection", answers=OBJECT),
+                Action("count", "POST", count, of="collection", access="admin", answers=OBJECT),
+            ),
+        ),
+        Resource(
+            name="book",
+            plural="books",
+            path="books",
+            table=BOOK,
+            parent=Parent("shelf", "shelf_id", BOOKS_OF),
+            on_create=lambda txn, ctx, new: new,
+            on_update=lambda txn, ctx, old, new: new,
+            on_delete=lambda txn, ctx, old: None,
+        ),
+        Resource(
+            name="volume",
+            plural="volumes",
+            path="library/volumes",
+            table=BOOK,
+            parent=Parent("shelf", "shelf_id", BOOKS_OF, is_in_url=False),
+            on_update=lambda txn, ctx, old, new: new,
+        ),
+        Resource(
+            name="seat",
+            plural="seats",
+            path="seats",
+            table=SEAT,
+            parent=Parent("shelf", "shelf_id", SEATS_OF, key="place", by_key=BY_PLACE),
+            on_create=lambda txn, ctx, new: new,
+            on_delete=lambda txn, ctx, old: None,
+            actions=(Action("take", "PUT", take),),
         ),
         Resource(
             name="visitor",
@@ -164,7 +280,7 @@ LABELLING = RestFeature(
     ),
 )
 FEATURES = (SHELVES, LENDING, LABELLING)
-TABLES: tuple[Table[Any], ...] = (SHELF, LOAN, LABEL, LAMP, VISITOR)
+TABLES: tuple[Table[Any], ...] = (SHELF, LOAN, LABEL, LAMP, VISITOR, BOOK, SEAT)
 
 
 class Library:

@@ -91,6 +91,7 @@ async def resources(parts: Parts, request: Request) -> Reply:
             "links": [{"rel": "self", "href": f"{base}/{path}"}],
         }
         for path, noun in parts.engine.nouns.items()
+        if not noun.gate.is_under
     ]
     return json_reply(200, {"resources": found})
 

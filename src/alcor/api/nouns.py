@@ -13,9 +13,10 @@ from urllib.parse import urlencode
 from alcor.api.parts import Breath, Parts
 from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, json_reply
 from alcor.base.errors import Invalid, Unavailable
+from alcor.resource.declare import Action
 from alcor.resource.engine import Noun
 from alcor.resource.listing import Listing
-from alcor.resource.query import Query, fields_of, parse_query
+from alcor.resource.query import Query, fields_of, parameters_of, parse_query
 from alcor.store.declare import Stored
 from alcor.store.reader import Txn
 from alcor.store.turn import Committed
@@ -55,6 +56,31 @@ async def show(parts: Parts, request: Request, noun: Noun[Any], id: str) -> Repl
     tables = parts.store.tables
     answer = noun.show(request.known(), id, fields_of(request.query), tables)
     return json_reply(200, answer, tables.revision)
+
+
+async def act(parts: Parts, request: Request, noun: Noun[Any], action: Action[Any], *ids: str) -> Reply:
+    """What an action does, with its own status. `ids`: the object's, if it is of one, and its child's."""
+    asked = request.known()
+    named = ids[0] if ids else ""
+    asked.child = ids[-1] if action.of == "child" else ""
+    if action.method == "GET":
+        await _ready(parts, request, noun)
+        query: dict[str, tuple[str, ...]] = {}
+        for name, value in parameters_of(request.query):
+            query[name] = (*query.get(name, ()), value)
+        answer = noun.look(asked, action, named, parts.store.tables)(query)
+        return _acted(action, answer, parts.store.tables.revision)
+    body = await request.json(parts.world.settings, is_optional=True)
+    if not isinstance(body, dict):
+        raise Invalid("Body contains invalid data")
+    committed = await _turn(parts, request, noun.perform(asked, action, named, body))
+    return _acted(action, committed.value, committed.position.revision)
+
+
+def _acted(action: Action[Any], answer: object, revision: int) -> Reply:
+    if action.status == 204:
+        return Reply(204, headers=[(REVISION, b"%d" % revision)])
+    return json_reply(action.status, answer, revision)
 
 
 async def find(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:

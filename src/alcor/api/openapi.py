@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 
 from alcor.base.config import Settings
 from alcor.resource.attribute import Attribute
+from alcor.resource.declare import Action
 from alcor.resource.engine import Engine, Noun
 from alcor.resource.query import CHANGED_SINCE
 from alcor.resource.shape import PROJECT, TENANT, Shape
@@ -56,15 +58,26 @@ def document(engine: Engine, settings: Settings) -> Schema:
     schemas: Schema = {"error": _error()}
     for path, noun in engine.nouns.items():
         schemas |= _schemas(noun)
-        resource = noun.resource
-        paths[f"/v2.0/{path}"] = _collection(noun, settings)
-        paths[f"/v2.0/{path}/{{{resource.name}_id}}"] = _one(noun)
+        _add(paths, f"/v2.0/{path}", _collection(noun, settings))
+        _add(paths, f"/v2.0/{path}/{{{noun.called}}}", _one(noun))
+    for noun in engine.nouns.values():
+        for action in noun.actions:
+            _add(paths, f"/v2.0/{noun.path_of(action)}", {action.method.lower(): _action(noun, action)})
     return {
         "openapi": "3.1.0",
         "info": {"title": "Alcor", "version": version("alcor"), "description": _DESCRIPTION},
         "paths": _discovery() | paths,
         "components": {"schemas": schemas},
     }
+
+
+def _add(paths: Schema, path: str, methods: Schema) -> None:
+    """Adds what a URL can, with what stands in it."""
+    named = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+    paths.setdefault(path, {"parameters": named} if named else {}).update(methods)
 
 
 def _schemas(noun: Noun[Any]) -> Schema:
@@ -79,9 +92,10 @@ def _schemas(noun: Noun[Any]) -> Schema:
     }
     answered = {one.name: of_field[one.field] for one in shape.attributes if one.api.visible}
     answered |= {one.name: dict(one.schema) for one in shape.computed if one.visible}
-    answered[TENANT] = answered[PROJECT]
     created = {one.name: of_field[one.field] for one in shape.attributes if one.api.post}
-    created[TENANT] = created[PROJECT]
+    for properties in (answered, created):
+        if PROJECT in properties:
+            properties[TENANT] = properties[PROJECT]
     updated = {one.name: of_field[one.field] for one in shape.attributes if one.api.put}
     required = [one.name for one in shape.attributes if one.is_required]
     return {
@@ -149,9 +163,7 @@ def _one(noun: Noun[Any]) -> Schema:
     resource = noun.resource
     name = resource.name
     answered = _object({name: _ref(name)}, [name])
-    path = {"name": f"{name}_id", "in": "path", "required": True, "schema": {"type": "string"}}
     methods: Schema = {
-        "parameters": [path],
         "get": {
             "operationId": f"show_{name}",
             "summary": f"Show one {name}.",
@@ -177,17 +189,36 @@ def _one(noun: Noun[Any]) -> Schema:
     return methods
 
 
+def _action(noun: Noun[Any], action: Action[Any]) -> Schema:
+    is_read = action.method == "GET"
+    responses = _responses(
+        action.status,
+        None if action.status == 204 else dict(action.answers or {"type": "null"}),
+        _OF_READING if is_read else _OF_WRITING,
+    )
+    described: Schema = {
+        "operationId": f"{action.method.lower()}_{noun.resource.name}_{action.of}_{action.name}",
+        "summary": action.doc or f"{action.name.replace('_', ' ').capitalize()}.",
+        "responses": responses,
+    }
+    if action.takes is not None:
+        described["requestBody"] = _body(dict(action.takes))
+    return described
+
+
 def _list_parameters(shape: Shape[Any]) -> list[Schema]:
     """Filters, order and page."""
+    tenant = [TENANT] if shape.is_standard else []
+    changed_since = _parameter(
+        CHANGED_SINCE, {"type": "string", "format": "date-time"}, "Only those changed then or later."
+    )
     filters = [one.name for one in shape.attributes if one.api.filter and one.api.visible]
-    filters += [TENANT, *(one.name for one in shape.computed if one.filter)]
+    filters += [*tenant, *(one.name for one in shape.computed if one.filter)]
     keys = [one.name for one in shape.attributes if one.api.sort and one.api.visible]
-    keys += [TENANT, *(one.name for one in shape.computed if one.sort)]
+    keys += [*tenant, *(one.name for one in shape.computed if one.sort)]
     return [
         *(_many_of(name, {"type": "string"}, "Only those with one of these values.") for name in filters),
-        _parameter(
-            CHANGED_SINCE, {"type": "string", "format": "date-time"}, "Only those changed then or later."
-        ),
+        *([changed_since] if shape.is_standard else []),
         _many_of("fields", {"type": "string"}, "Answer only these."),
         _many_of("sort_key", {"enum": keys}, "Sort by these, the first first; as many as sort_dir."),
         _many_of("sort_dir", {"enum": ["asc", "desc"]}, "The direction of each sort_key."),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from alcor.api import discovery, nouns
 from alcor.api.parts import Parts
 from alcor.api.wire import Reply, Request
+from alcor.resource.declare import Action
 from alcor.resource.engine import Engine, Noun
 
 Handler = Callable[..., Awaitable[Reply]]  # (parts, request, [noun], [last part of the path])
@@ -48,56 +50,94 @@ class Place:
 
 
 @dataclass
+class Node:
+    """What follows a part of a path: parts by name, and any other."""
+
+    named: dict[str, Node] = field(default_factory=dict)
+    other: Node | None = None
+    place: Place | None = None
+
+
+@dataclass
 class Map:
-    """Finds the place of a path: exactly, or by all but its last part."""
+    """Finds the place of a path: exactly, or part by part, where `{...}` stands for any text."""
 
     exact: dict[str, Place] = field(default_factory=dict)
-    under: dict[str, Place] = field(default_factory=dict)
+    root: Node = field(default_factory=Node)
+
+    def put(self, path: str, place: Place) -> None:
+        """Adds a place."""
+        if "{" not in path:
+            self.exact[path] = place
+        node = self.root
+        for part in path.split("/"):
+            if part.startswith("{"):
+                node.other = node = node.other or Node()
+            else:
+                node = node.named.setdefault(part, Node())
+        node.place = place
 
     def find(self, path: str) -> tuple[Place | None, tuple[str, ...]]:
-        """The place, and the last part of the path where the place takes one. A slash at the end means nothing."""
+        """The place, and the texts that stand for its `{...}`. A slash at the end means nothing."""
         place = self.exact.get(path)
         if place is not None:
             return place, ()
-        parent, _, last = path.rpartition("/")
-        if last:
-            return self.under.get(parent), (last,)
-        return self.exact.get(parent), ()
+        node, texts = self.root, []
+        for part in path.removesuffix("/").split("/"):
+            following = node.named.get(part)
+            if following is None:
+                following = node.other if part else None
+                texts.append(part)
+            if following is None:
+                return None, ()
+            node = following
+        return node.place, tuple(texts)
 
 
 def made(engine: Engine) -> Map:
     """The URLs of these nouns."""
     places = Map()
-    for url in URLS:
-        for path, methods, label in _expanded(url, engine):
-            allowed = sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])})
-            place = Place(methods, url.is_open, ", ".join(allowed).encode(), label)
-            parent, _, last = path.rpartition("/")
-            if last.startswith("{"):
-                places.under[parent] = place
-            else:
-                places.exact[path] = place
+    taken: set[str] = set()
+    for path, methods, label, is_open in _all(engine):
+        template = re.sub(r"{\w+}", "{}", path)
+        assert template not in taken, f"{path} is declared twice"
+        taken.add(template)
+        allowed = sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])})
+        places.put(path, Place(methods, is_open, ", ".join(allowed).encode(), label))
     return places
 
 
-def _expanded(url: Url, engine: Engine) -> Iterable[tuple[str, dict[str, Handler], str]]:
-    if "{noun}" not in url.path:
-        yield url.path, dict(url.methods), url.path
-        return
-    for path, noun in engine.nouns.items():
-        methods = {
-            method: _given(handler, noun)
-            for method, handler in url.methods.items()
-            if _declares(noun, method)
-        }
-        yield url.path.replace("{noun}", path), methods, noun.resource.name
+def _all(engine: Engine) -> Iterable[tuple[str, dict[str, Handler], str, bool]]:
+    for url in URLS:
+        if "{noun}" not in url.path:
+            yield url.path, dict(url.methods), url.path, url.is_open
+            continue
+        for path, noun in engine.nouns.items():
+            methods = {
+                method: _given(handler, noun)
+                for method, handler in url.methods.items()
+                if _declares(noun, method)
+            }
+            yield url.path.replace("{noun}", path), methods, noun.resource.name, url.is_open
+    for noun in engine.nouns.values():
+        by_path: dict[str, dict[str, Handler]] = {}
+        for action in noun.actions:
+            by_path.setdefault("/v2.0/" + noun.path_of(action), {})[action.method] = _given(
+                nouns.act, noun, action
+            )
+        for path, methods in by_path.items():
+            yield path, methods, noun.resource.name, False
 
 
-def _given(handler: Handler, noun: Noun[Any]) -> Handler:
-    def handle(parts: Parts, request: Request, *last: str) -> Awaitable[Reply]:
-        return handler(parts, request, noun, *last)
+def _given(handler: Handler, noun: Noun[Any], *action: Action[Any]) -> Handler:
+    def handle(parts: Parts, request: Request, *ids: str) -> Awaitable[Reply]:
+        return handler(parts, request, noun, *action, *ids)
 
-    return handle
+    def handle_under(parts: Parts, request: Request, under: str, *ids: str) -> Awaitable[Reply]:
+        request.known().under = under
+        return handler(parts, request, noun, *action, *ids)
+
+    return handle_under if noun.gate.is_under else handle
 
 
 def _declares(noun: Noun[Any], method: str) -> bool:

@@ -89,13 +89,17 @@ class Request:
         host = self.headers.get(b"x-forwarded-host") or self.headers.get(b"host") or b"localhost"
         return f"{scheme}://{host.decode('latin-1')}"
 
-    async def json(self, settings: Settings) -> object:
-        """The body's value. Raises UnsupportedMedia, TooLarge, Invalid, ClientGoneError."""
+    async def json(self, settings: Settings, *, is_optional: bool = False) -> object:
+        """The body's value; an empty object for no body that is optional.
+
+        Raises UnsupportedMedia, TooLarge, Invalid, ClientGoneError.
+        """
         kind = self.headers.get(b"content-type")
         if kind and kind.partition(b";")[0].strip().lower() != JSON:
             name = kind.decode("latin-1")
             raise UnsupportedMedia(f"The content type {name} is not read here: send application/json.")
-        return parse_json(await self.body(settings))
+        body = await self.body(settings)
+        return {} if is_optional and not body else parse_json(body)
 
     async def body(self, settings: Settings) -> bytes:
         """The body, held until the request is answered.

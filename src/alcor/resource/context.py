@@ -103,8 +103,8 @@ class Asked:
     """One request's `resource.declare.Context`. `given` differs between the objects of a bulk."""
 
     __slots__ = (
-        "_entropy", "can_read", "can_write", "given", "is_admin", "now", "project_id", "request_id", "roles",
-        "rulebook", "settings", "user_id",
+        "_entropy", "can_read", "can_write", "child", "given", "is_admin", "now", "project_id", "request_id",
+        "roles", "rulebook", "settings", "under", "user_id",
     )  # fmt: skip
 
     def __init__(self, world: World, who: Identity, request_id: str = "") -> None:
@@ -117,6 +117,7 @@ class Asked:
         self.request_id = request_id
         self.now = world.now()
         self.given: frozenset[str] = frozenset()
+        self.under = self.child = ""
         self.settings = world.settings
         self.rulebook: Rulebook | None = None  # given by the noun that is asked
         self._entropy = world.entropy
@@ -133,6 +134,8 @@ class Asked:
         copy.request_id = self.request_id
         copy.now = self.now
         copy.given = given
+        copy.under = self.under
+        copy.child = self.child
         copy.settings = self.settings
         copy.rulebook = self.rulebook
         copy._entropy = self._entropy

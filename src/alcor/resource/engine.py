@@ -14,22 +14,22 @@ import msgspec
 
 from alcor.base.errors import Conflict, Invalid, PreconditionFailed, TooLarge
 from alcor.resource.context import Asked
-from alcor.resource.declare import Extends, Extension, Resource, RestFeature, Standard
+from alcor.resource.declare import Action, Extends, Extension, Resource, RestFeature, Standard, revised
 from alcor.resource.gate import Rulebook, forbidden
 from alcor.resource.listing import Listing, listing
 from alcor.resource.query import Query
 from alcor.resource.shape import PROJECT, TENANT, Shape, Shown
-from alcor.store.declare import Table
+from alcor.store.declare import Stored, Table
 from alcor.store.reader import Reader, Txn
 from alcor.store.tables import Tables
 
-T = TypeVar("T", bound=Standard)
+T = TypeVar("T", bound=Stored)
 
 Answer = dict[str, Any]
 
 
 class Engine:
-    """All nouns by their path, and the extensions that they make whole."""
+    """All nouns by their path (with `{NOUN_id}` for a parent's), and the extensions that they make whole."""
 
     def __init__(self, features: Sequence[RestFeature]) -> None:
         extended: dict[str, list[Extends]] = {}
@@ -43,7 +43,8 @@ class Engine:
         assert len(shapes) == len(resources), "two nouns have one name"
         limits = [feature.quota_limit for feature in features if feature.quota_limit is not None]
         rulebook = Rulebook((shape.gate for shape in shapes.values()), limits)
-        self.nouns = {shape.resource.path: Noun(shape.resource, shape, rulebook) for shape in shapes.values()}
+        nouns = [Noun(shape, _path(shape.resource, shapes), rulebook) for shape in shapes.values()]
+        self.nouns = {noun.path: noun for noun in nouns}
         self.extensions: tuple[Extension, ...] = tuple(
             extension for feature in features for extension in feature.extensions
         )
@@ -56,9 +57,14 @@ class Engine:
 class Noun(Generic[T]):
     """One REST noun made ready."""
 
-    def __init__(self, resource: Resource[T], shape: Shape[T], rulebook: Rulebook) -> None:
+    def __init__(self, shape: Shape[T], path: str, rulebook: Rulebook) -> None:
+        resource = shape.resource
         self.resource = resource
         self.shape = shape
+        self.path = path
+        self.actions = resource.actions
+        key = resource.parent.key if resource.parent is not None else ""
+        self.called = f"{resource.name}_{key or 'id'}"  # what names an object in a URL
         self.gate = shape.gate
         self._rulebook = rulebook
         self.table: Table[T] = resource.table
@@ -68,6 +74,13 @@ class Noun(Generic[T]):
         assert not resource.quota or self._by_project, (
             f"{resource.name} has a quota and no index of project_id"
         )
+
+    def path_of(self, action: Action[T]) -> str:
+        """The path of an action, in `{...}` the names of what stands there."""
+        if action.of == "collection":
+            return f"{self.path}/{action.name}"
+        of_one = f"{self.path}/{{{self.called}}}/{action.name}"
+        return of_one if action.of == "member" else f"{of_one}/{{{action.name}_id}}"
 
     def create(self, asked: Asked, body: object) -> Callable[[Txn], Answer]:
         """The creation that the body of a POST asks for, one or a bulk of them. Raises what is wrong with it."""
@@ -99,14 +112,13 @@ class Noun(Generic[T]):
         touched = self.shape.touched(added)
 
         def turn(txn: Txn) -> Answer:
-            old = self.gate.changeable(txn, asked, id, f"update_{resource.name}")
+            rule = self.gate.rule("update")
+            old = self.gate.changeable(txn, asked, id, rule)
             if guarded:
-                raise forbidden(f"update_{resource.name}:{guarded}")
+                raise forbidden(f"{rule}:{guarded}")
             _check_revision(old, revision)
             self._prepare(txn, asked)
-            new = msgspec.structs.replace(
-                old, **changes, revision_number=old.revision_number + 1, updated_at=asked.now
-            )
+            new = self._changed(asked, old, changes)
             new = on_update(txn, asked, old, new)
             txn.update(self.table, new)
             for addition in touched:
@@ -124,12 +136,12 @@ class Noun(Generic[T]):
         beforehand = [each.on_delete for each in self.shape.extends if each.on_delete is not None]
 
         def turn(txn: Txn) -> None:
-            old = self.gate.changeable(txn, asked, id, f"delete_{self.resource.name}")
+            old = self.gate.changeable(txn, asked, id, self.gate.rule("delete"))
             _check_revision(old, revision)
             for each in beforehand:
                 each(txn, asked, old)
             on_delete(txn, asked, old)
-            txn.delete(self.table, id)
+            txn.delete(self.table, old.id)
 
         return turn
 
@@ -140,6 +152,7 @@ class Noun(Generic[T]):
 
     def find(self, asked: Asked, query: Query, tables: Tables) -> Listing[T]:
         """The list that the query asks for. Raises what is wrong with the query."""
+        self.gate.check_parent(tables, asked)
         return listing(self.shape, asked, query, tables)
 
     def answers(
@@ -156,6 +169,27 @@ class Noun(Generic[T]):
             for one in stored
         ]
 
+    def perform(
+        self, asked: Asked, action: Action[T], id: str, body: Mapping[str, Any]
+    ) -> Callable[[Txn], Any]:
+        """What the action does in its turn, and answers."""
+        asked.rulebook = self._rulebook
+
+        def turn(txn: Txn) -> Any:
+            self._prepare(txn, asked)
+            return action.perform(txn, asked, self.gate.acted_on(txn, asked, action, id), body)
+
+        return turn
+
+    def look(
+        self, asked: Asked, action: Action[T], id: str, tables: Tables
+    ) -> Callable[[Mapping[str, Any]], Any]:
+        """What an action that only reads answers to a query."""
+        asked.rulebook = self._rulebook
+        reader = Looking(tables)
+        stored = self.gate.acted_on(reader, asked, action, id)
+        return lambda query: action.perform(reader, asked, stored, query)
+
     def prepared(self, asked: Asked, tables: Tables) -> Callable[[Txn], None] | None:
         """What a turn must write before this caller may read, or None when nothing is missing."""
         before = self.resource.before
@@ -163,7 +197,7 @@ class Noun(Generic[T]):
             return None
         asked.rulebook = self._rulebook
         try:
-            before(_Looking(tables), asked)
+            before(Looking(tables), asked)
         except _WouldWriteError:
             return lambda txn: before(txn, asked)
         return None
@@ -188,21 +222,25 @@ class Noun(Generic[T]):
     def _one(self, asked: Asked, body: Mapping[str, Any]) -> Callable[[Txn], Shown]:
         resource, table = self.resource, self.table
         on_create, afterwards = resource.on_create, self._afterwards
-        shape, gate = self.shape, self.gate
+        shape, gate, quota, is_under = self.shape, self.gate, resource.quota, self.gate.is_under
         assert on_create is not None, "the table of URLs offers POST only where it is declared"
         values = self._completed(asked, body)
         asked = asked.with_given(frozenset(values))
         added = shape.taken_out(values)
         touched = shape.touched(added)
-        values.setdefault(PROJECT, asked.project_id)
-        new = self.shape.kind(
-            **values, id=asked.new_id(), created_at=asked.now, updated_at=asked.now, revision_number=1
-        )
+        if shape.is_standard:
+            values.setdefault(PROJECT, asked.project_id)
+            values |= {"created_at": asked.now, "updated_at": asked.now, "revision_number": 1}
+        if is_under and resource.parent is not None:
+            values[resource.parent.field] = asked.under
+        new = shape.kind(**values, id=asked.new_id())
 
         def turn(txn: Txn) -> Shown:
             self._prepare(txn, asked)
-            self._check_quota(txn, asked, new.project_id)
-            made = on_create(txn, asked, new)
+            made = self._under(txn, asked, new) if is_under else new
+            if quota:
+                self._check_quota(txn, asked, made)
+            made = on_create(txn, asked, made)
             txn.insert(table, made)
             for addition in touched:
                 addition.write(txn, asked, (made, None), added)
@@ -232,10 +270,20 @@ class Noun(Generic[T]):
         if self.resource.before is not None:
             self.resource.before(txn, asked)
 
-    def _check_quota(self, txn: Txn, asked: Asked, project_id: str) -> None:
+    def _under(self, txn: Txn, asked: Asked, new: T) -> T:
+        """The new object in the project of its parent's owner, who alone may make it."""
+        owner = self.gate.check_parent(txn, asked, self.gate.rule("create"))
+        return msgspec.structs.replace(new, project_id=owner) if self.shape.is_standard else new
+
+    def _changed(self, asked: Asked, old: T, changes: Mapping[str, Any]) -> T:
+        if isinstance(old, Standard):
+            return revised(asked, old, **changes)
+        return msgspec.structs.replace(old, **changes)
+
+    def _check_quota(self, txn: Txn, asked: Asked, new: T) -> None:
         quota, index = self.resource.quota, self._by_project
-        if not quota or index is None:
-            return
+        assert index is not None
+        project_id = self.gate.owner(txn, new)
         most = asked.quota_limit(txn, project_id, quota)
         if 0 <= most <= txn.count(self.table, index, project_id):
             raise Conflict(f"Quota exceeded for resources: ['{quota}'].", type="OverQuota")
@@ -245,12 +293,23 @@ class Noun(Generic[T]):
         return self.shape.view(fields, is_admin=asked.is_admin, is_owner=is_owner).answer(reader, stored)
 
 
+def _path(resource: Resource[Any], shapes: Mapping[str, Shape[Any]]) -> str:
+    parent = resource.parent
+    if parent is None or not parent.is_in_url:
+        return resource.path
+    above = shapes[parent.noun].resource
+    assert above.parent is None, f"{resource.name} stands under what stands under another noun"
+    return f"{above.path}/{{{above.name}_id}}/{resource.path}"
+
+
 def _relate(shapes: Mapping[str, Shape[Any]]) -> None:
     """Lets a noun know the others that its declaration names.
 
     A computed list of another noun's objects is answered as that noun answers them, and sharing follows sharing.
     """
     for shape in shapes.values():
+        if shape.resource.parent is not None:
+            shape.gate.parent = shapes[shape.resource.parent.noun].gate
         if shape.resource.seen_with is not None:
             shape.gate.seen_with = shapes[shape.resource.seen_with.noun].gate
         for computed in shape.computed:
@@ -260,11 +319,11 @@ def _relate(shapes: Mapping[str, Shape[Any]]) -> None:
 
 
 class _WouldWriteError(Exception):
-    """Raised by `_Looking` where a turn is needed."""
+    """Raised by `Looking` where a turn is needed."""
 
 
-class _Looking:
-    """A Txn that reads committed state and may not write: it finds out whether a turn is needed."""
+class Looking:
+    """A Txn that reads committed state and may not write: for what only reads, and to see whether a turn is needed."""
 
     def __init__(self, tables: Tables) -> None:
         self.get, self.peek, self.find = tables.get, tables.peek, tables.find
@@ -301,8 +360,7 @@ def _enclosed(envelope: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return enclosed
 
 
-def _check_revision(stored: Standard, revision: int | None) -> None:
-    if revision is not None and stored.revision_number != revision:
-        raise PreconditionFailed(
-            f"Constrained to {revision}, but current revision is {stored.revision_number}"
-        )
+def _check_revision(stored: Stored, revision: int | None) -> None:
+    current = stored.revision_number if isinstance(stored, Standard) else None
+    if revision is not None and current != revision:
+        raise PreconditionFailed(f"Constrained to {revision}, but current revision is {current}")

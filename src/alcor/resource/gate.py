@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from alcor.base.errors import Forbidden
 from alcor.resource.context import Asked
-from alcor.resource.declare import Extends, QuotaLimit, Resource
+from alcor.resource.declare import Action, Extends, QuotaLimit, Resource, Standard
 from alcor.store.declare import Stored, Table
 from alcor.store.reader import Reader
 
@@ -27,6 +27,10 @@ class Gate(Generic[T]):
     def __init__(self, resource: Resource[T], extends: Sequence[Extends] = ()) -> None:
         self.resource = resource
         self.seen_with: Gate[Any] | None = None  # of the noun whose sharing this one follows
+        self.parent: Gate[Any] | None = None
+        assert resource.parent is not None or issubclass(resource.table.kind, Standard), (
+            f"nobody owns a {resource.name}"
+        )
         declared: list[Resource[T] | Extends] = [resource, *extends]
         self._sharing = [each.is_shared for each in declared if each.is_shared is not None]
         self._shared_ids = [each.shared_ids for each in declared if each.is_shared is not None]
@@ -34,10 +38,24 @@ class Gate(Generic[T]):
     @property
     def is_shareable(self) -> bool:
         """Whether an object can be seen by a project that does not own it."""
-        return bool(self._sharing) or self.seen_with is not None
+        leads = (self.seen_with, self.parent and self.parent.is_shareable)
+        return bool(self._sharing) or any(leads)
+
+    @property
+    def is_under(self) -> bool:
+        """Whether the URL names a parent."""
+        return self.resource.parent is not None and self.resource.parent.is_in_url
+
+    def rule(self, verb: str) -> str:
+        """The name of the policy rule for what `verb` does."""
+        under = f"{self.parent.resource.name}_" if self.parent is not None else ""
+        return f"{verb}_{under}{self.resource.name}"
 
     def owner(self, reader: Reader, stored: T) -> str:
         """The project that the object belongs to."""
+        if self.parent is not None:
+            led_by = self._led_by(reader, stored)
+            return "" if led_by is None else self.parent.owner(reader, led_by)
         project_id: str = _project(stored)
         return project_id
 
@@ -47,16 +65,23 @@ class Gate(Generic[T]):
             return True
         if not asked.can_read or self.resource.access == "admin":
             return False
+        if self.parent is not None:
+            led_by = self._led_by(reader, stored)
+            return led_by is not None and self.parent.is_seen(reader, asked, led_by)
         project_id = asked.project_id
         return self.owner(reader, stored) == project_id or self.is_shared(reader, project_id, stored)
 
     def sees(self, reader: Reader, asked: Asked) -> Callable[[T], bool] | None:
-        """`is_seen` made ready for a list; None where the caller sees all."""
+        """`is_seen` made ready for a list, once `check_parent` let it pass; None where the caller sees all."""
+        parent = self.resource.parent
+        if not asked.is_admin and (not asked.can_read or self.resource.access == "admin"):
+            return lambda stored: False
+        if parent is not None and parent.is_in_url:
+            field, under = attrgetter(parent.field), asked.under
+            return lambda stored: bool(field(stored) == under)
         if asked.is_admin:
             return None
-        if not asked.can_read or self.resource.access == "admin":
-            return lambda stored: False
-        if self.is_shareable:
+        if self.is_shareable or parent is not None:
             return lambda stored: self.is_seen(reader, asked, stored)
         return lambda stored: self.owner(reader, stored) == asked.project_id
 
@@ -91,9 +116,34 @@ class Gate(Generic[T]):
         if asked.is_admin:
             return
         if not asked.can_write or self.resource.access == "admin":
-            raise forbidden(f"create_{self.resource.name}")
+            raise forbidden(self.rule("create"))
         if guarded:
-            raise forbidden(f"create_{self.resource.name}:{guarded}")
+            raise forbidden(f"{self.rule('create')}:{guarded}")
+
+    def check_parent(self, reader: Reader, asked: Asked, rule: str = "") -> str:
+        """The owner of the parent in the URL. Raises its NotFound; Forbidden by `rule` for all but its owner."""
+        if self.parent is None or not self.is_under:
+            return ""
+        owner = self.parent.owner(reader, self.parent.visible(reader, asked, asked.under))
+        if rule and not asked.is_admin and owner != asked.project_id:
+            raise forbidden(rule)
+        return owner
+
+    def acted_on(self, reader: Reader, asked: Asked, action: Action[T], id: str) -> T | None:
+        """The object of an action that the caller may do. Raises NotFound and Forbidden as `changeable`."""
+        rule, is_read = action.rule or action.name, action.method == "GET"
+        is_barred = not (asked.can_read if is_read else asked.can_write) or action.access == "admin"
+        if action.of == "collection":
+            self.check_parent(reader, asked, "" if is_read else rule)
+            if is_barred and not asked.is_admin:
+                raise forbidden(rule)
+            return None
+        if action.access == "owner" and not is_read:
+            return self.changeable(reader, asked, id, rule)
+        stored = self.visible(reader, asked, id)
+        if is_barred and not asked.is_admin:
+            raise forbidden(rule)
+        return stored
 
     def changeable(self, reader: Reader, asked: Asked, id: str, rule: str) -> T:
         """The object, if the caller may change it. Raises NotFound where it may not even see it, else Forbidden."""
@@ -104,11 +154,29 @@ class Gate(Generic[T]):
 
     def visible(self, reader: Reader, asked: Asked, id: str) -> T:
         """The object. Raises the table's NotFound, also where the caller may not see it."""
-        table = self.resource.table
-        stored = reader.peek(table, id)
+        stored = self._named(reader, asked, id)
         if stored is None or not self.is_seen(reader, asked, stored):
-            raise table.not_found(id)
+            raise self.resource.table.not_found(id)
         return stored
+
+    def _named(self, reader: Reader, asked: Asked, id: str) -> T | None:
+        """The object that the URL names."""
+        table, parent = self.resource.table, self.resource.parent
+        if parent is None or not parent.is_in_url:
+            return reader.peek(table, id)
+        self.check_parent(reader, asked)
+        if parent.by_key is not None:
+            return reader.first(table, parent.by_key, (asked.under, id))
+        stored = reader.peek(table, id)
+        return stored if stored is not None and getattr(stored, parent.field) == asked.under else None
+
+    def _led_by(self, reader: Reader, stored: T) -> Stored | None:
+        assert self.parent is not None
+        assert self.resource.parent is not None
+        led_by: Stored | None = reader.peek(
+            self.parent.resource.table, getattr(stored, self.resource.parent.field)
+        )
+        return led_by
 
 
 class Rulebook:

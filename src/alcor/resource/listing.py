@@ -15,14 +15,14 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from alcor.resource.context import Asked
-from alcor.resource.declare import Standard
 from alcor.resource.match import ById, Candidates, Predicate, candidates, predicates
 from alcor.resource.order import Order, order_of
 from alcor.resource.query import Query
 from alcor.resource.shape import Shape
+from alcor.store.declare import Stored
 from alcor.store.tables import Tables, Under
 
-T = TypeVar("T", bound=Standard)
+T = TypeVar("T", bound=Stored)
 
 SLICE_ROWS = 128  # objects between two looks at the clock
 IDS_MAX = 50_000  # ids that a list takes from an index at once; above, it walks along the index

@@ -12,14 +12,14 @@ import msgspec
 from alcor.base.errors import Invalid
 from alcor.resource.attribute import Attribute
 from alcor.resource.context import Asked
-from alcor.resource.declare import Access, Computed, Standard
+from alcor.resource.declare import Access, Computed
 from alcor.resource.parse import parse_bool, parse_int
 from alcor.resource.query import CHANGED_SINCE, Query
 from alcor.resource.shape import PROJECT, Shape
-from alcor.store.declare import Index, Key
+from alcor.store.declare import Index, Key, Stored
 from alcor.store.tables import Tables, Under
 
-T = TypeVar("T", bound=Standard)
+T = TypeVar("T", bound=Stored)
 Predicate = Callable[[T], bool]
 
 
@@ -65,6 +65,8 @@ def candidates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> C
 def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iterable[ById | Under[T]]:
     """Every index that serves this list, cheapest to ask first."""
     resource = shape.resource
+    if resource.parent is not None and resource.parent.is_in_url:
+        yield Under(resource.parent.index, asked.under)
     if ids := query.filters.get("id"):
         yield ById(sorted(set(ids)))
     for name, texts in query.filters.items():

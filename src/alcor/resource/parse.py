@@ -9,13 +9,15 @@ import re
 import types
 import typing
 import uuid
-from collections.abc import Callable, Collection
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
+from alcor.base.errors import Invalid
 from alcor.base.net import Cidr, Ip, Mac, parse_cidr, parse_ip, parse_mac
 
+S = TypeVar("S", bound=msgspec.Struct)
 Parser = Callable[[Any], Any]
 
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -144,6 +146,14 @@ def _converted(kind: Any) -> Parser:
             raise ValueError(f"'{shown(value)}' is not valid: {wrong}") from None
 
     return parse
+
+
+def struct(kind: type[S], body: Mapping[str, Any]) -> S:
+    """The body of an action as a struct, whose types say what may stand there. Raises Invalid."""
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as wrong:
+        raise Invalid(f"Invalid input for operation: {brief(str(wrong))}.", type="InvalidInput") from None
 
 
 def bounded(parse: Parser, minimum: int | None, maximum: int | None) -> Parser:

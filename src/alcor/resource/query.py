@@ -78,7 +78,7 @@ def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[
     found: dict[str, tuple[str, ...]] = {}
     unknown = []
     for name, values in taken.items():
-        if name == TENANT:
+        if name == TENANT and PROJECT in shape.by_name:
             name = PROJECT
         attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
         is_known = (
