@@ -31,9 +31,7 @@ class Site:
 
     async def shown(self, what: str, name: str = "") -> Shown:
         """What `alcor show` is told."""
-        shown = await ask(Settings(push=Address(self.cloud.push)), what, name)
-        assert shown is not None, f"push knows no {what} {name}"
-        return shown
+        return await shown_by(self.cloud, what, name)
 
     async def is_everywhere(self, revision: int) -> bool:
         """Whether every switch has all that concerns its host up to a revision of the log."""
@@ -41,6 +39,13 @@ class Site:
         return shown.revision >= revision and all(
             host.lag == 0 and not host.waiting_rows for host in shown.hosts
         )
+
+
+async def shown_by(cloud: Cloud, what: str, name: str = "") -> Shown:
+    """What `alcor show` is told."""
+    shown = await ask(Settings(push=Address(cloud.push)), what, name)
+    assert shown is not None, f"push knows no {what} {name}"
+    return shown
 
 
 async def new_site(cloud: Cloud) -> Site:

@@ -80,11 +80,15 @@ class Cloud:
             await self.rest.client.aclose()
 
     async def start_control(self) -> None:
-        """Start the control plane on the state it had; returns when the API answers."""
+        """Start the control plane, or only its API if push is apart and there, on the state it had.
+
+        Returns when the API answers.
+        """
         role: tuple[str, ...] = ("all", "--push-listen", self.push)
         if self._is_apart:
             role = ("api",)
-            self.start_push()
+            if self.pusher is None:
+                self.start_push()
         where = (*self._state, "--listen", self.listen)
         self.control = self.underlay.spawn(*ALCOR, *role, *where, *self._flags, log="control.log")
         deadline = time.monotonic() + READY_S_MAX
