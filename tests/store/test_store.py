@@ -462,3 +462,19 @@ async def test_history_that_is_old_is_forgotten_while_turns_go_on(
         await asyncio.sleep(0.05)
     assert not isinstance(await store._log.follow(START, 1), list)
     assert (await store.submit(add_net("z"))).position.revision == 21
+
+
+async def test_how_far_a_process_is_behind_is_shown_when_it_looks(tmp_path: Path) -> None:
+    outside = Outside(SystemClock(), Random(), Settings(follow_ms=3_600_000))
+    behind = await Store.open(SCHEMA, SqliteLog(tmp_path / "log.db"), outside)
+    writer = await Store.open(
+        SCHEMA, SqliteLog(tmp_path / "log.db"), Outside(SystemClock(), Random(), Settings())
+    )
+    for name in ("a", "b", "c"):
+        await writer.submit(add_net(name))
+    await behind.caught_up()
+    assert outside.meters.value(metrics.LOG_LAG) == 3  # as found; then it followed
+    await behind.caught_up()
+    assert outside.meters.value(metrics.LOG_LAG) == 0
+    await writer.close()
+    await behind.close()
