@@ -43,5 +43,7 @@ def test_only_what_this_machine_alone_can_reach_is_local(text: str, local: bool)
 
 
 def test_only_the_certificate_behind_a_socket_has_a_name_of_its_own() -> None:
-    assert name_options(parse_address("unix:/run/push.sock")) == [("grpc.ssl_target_name_override", "localhost")]
+    assert name_options(parse_address("unix:/run/push.sock")) == [
+        ("grpc.ssl_target_name_override", "localhost")
+    ]
     assert name_options(parse_address("192.0.2.1:9697")) == []

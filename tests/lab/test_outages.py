@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from alcor.dataplane.pipeline import CLASSIFY, LEAVE
 from alcor.lab.cloud import Cloud
 from tests.lab.site import PORT, Site, booted, everywhere, gone, ip, new_site, plugged, update_port
 
@@ -144,3 +145,26 @@ async def test_flows_that_somebody_deletes_are_back_long_before_the_next_audit(
     assert shown.held is not None
     assert shown.held.flows is not None
     assert shown.held.flows.differing == 0
+
+
+async def test_port_that_its_switch_refuses_is_not_active_and_is_when_it_does_not(site: Site) -> None:
+    port, vm = await plugged(site.cloud, site.network, site.one, "refused")
+    flows = (await site.one.ofctl("dump-flows", f"table={CLASSIFY.number}")).count("priority=")
+    full = ("--id=@full", "create", "Flow_Table", f"flow_limit={flows}", "--")
+    await site.one.vsctl(*full, "set", "bridge", "br-int", f"flow_tables:{CLASSIFY.number}=@full")
+    try:
+        await site.cloud.rest.update("port", port["id"], {"binding:host_id": "one"})
+        async with asyncio.timeout(20):
+            while not (failing := (await site.shown("host", "one")).hosts[0].failures).count:
+                await asyncio.sleep(0.02)
+        [fault] = failing.first
+        assert fault.key == port["id"]
+        assert "the table is full" in fault.reason
+        assert (await site.cloud.rest.show("port", port["id"]))["status"] == "DOWN"
+        assert await site.left.ping(ip(site.right), tries=3)
+    finally:
+        await site.one.vsctl("clear", "bridge", "br-int", "flow_tables")
+    await site.one.ofctl("del-flows", f"table={LEAVE.number}")  # so that the switch is looked at again
+    assert await site.cloud.rest.until_active(port["id"])
+    assert await vm.ping(ip(site.right), tries=3)
+    await gone(site.cloud, vm)
