@@ -93,6 +93,10 @@ async def resources(parts: Parts, request: Request) -> Reply:
         for path, noun in parts.engine.nouns.items()
         if not noun.gate.is_under
     ]
+    for called in parts.engine.calls:
+        if collection := called.call.collection:
+            links = [{"rel": "self", "href": f"{base}/{called.call.path}"}]
+            found.append({"name": collection.removesuffix("s"), "collection": collection, "links": links})
     return json_reply(200, {"resources": found})
 
 

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from alcor.api.parts import Breath, Parts
 from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, json_reply
 from alcor.base.errors import Invalid, Unavailable
-from alcor.resource.declare import Action
-from alcor.resource.engine import Noun
+from alcor.resource.declare import Action, Call
+from alcor.resource.engine import Called, Noun
 from alcor.resource.listing import Listing
 from alcor.resource.query import Query, fields_of, parameters_of, parse_query
 from alcor.store.declare import Stored
@@ -65,10 +65,7 @@ async def act(parts: Parts, request: Request, noun: Noun[Any], action: Action[An
     asked.child = ids[-1] if action.of == "child" else ""
     if action.method == "GET":
         await _ready(parts, request, noun)
-        query: dict[str, tuple[str, ...]] = {}
-        for name, value in parameters_of(request.query):
-            query[name] = (*query.get(name, ()), value)
-        answer = noun.look(asked, action, named, parts.store.tables)(query)
+        answer = noun.look(asked, action, named, parts.store.tables)(_query(request))
         return _acted(action, answer, parts.store.tables.revision)
     body = await request.json(parts.world.settings, is_optional=True)
     if not isinstance(body, dict):
@@ -77,7 +74,28 @@ async def act(parts: Parts, request: Request, noun: Noun[Any], action: Action[An
     return _acted(action, committed.value, committed.position.revision)
 
 
-def _acted(action: Action[Any], answer: object, revision: int) -> Reply:
+async def call(parts: Parts, request: Request, called: Called, *names: str) -> Reply:
+    """What a URL that stands for no noun does, with its own status."""
+    asked = request.known()
+    if called.call.method == "GET":
+        await parts.store.caught_up()
+        tables = parts.store.tables
+        return _acted(called.call, called.look(asked, names, _query(request), tables), tables.revision)
+    body = await request.json(parts.world.settings, is_optional=True)
+    if not isinstance(body, dict):
+        raise Invalid("Body contains invalid data")
+    committed = await _turn(parts, request, called.perform(asked, names, body))
+    return _acted(called.call, committed.value, committed.position.revision)
+
+
+def _query(request: Request) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in parameters_of(request.query):
+        found[name] = (*found.get(name, ()), value)
+    return found
+
+
+def _acted(action: Action[Any] | Call, answer: object, revision: int) -> Reply:
     if action.status == 204:
         return Reply(204, headers=[(REVISION, b"%d" % revision)])
     return json_reply(action.status, answer, revision)

@@ -12,7 +12,7 @@ import msgspec
 
 from alcor.base.config import Settings
 from alcor.resource.attribute import Attribute
-from alcor.resource.declare import Action
+from alcor.resource.declare import Action, Call
 from alcor.resource.engine import Engine, Noun
 from alcor.resource.query import CHANGED_SINCE
 from alcor.resource.shape import PROJECT, TENANT, Shape
@@ -63,6 +63,8 @@ def document(engine: Engine, settings: Settings) -> Schema:
     for noun in engine.nouns.values():
         for action in noun.actions:
             _add(paths, f"/v2.0/{noun.path_of(action)}", {action.method.lower(): _action(noun, action)})
+    for called in engine.calls:
+        _add(paths, f"/v2.0/{called.call.path}", {called.call.method.lower(): _call(called.call)})
     return {
         "openapi": "3.1.0",
         "info": {"title": "Alcor", "version": version("alcor"), "description": _DESCRIPTION},
@@ -78,6 +80,19 @@ def _add(paths: Schema, path: str, methods: Schema) -> None:
         for name in re.findall(r"{(\w+)}", path)
     ]
     paths.setdefault(path, {"parameters": named} if named else {}).update(methods)
+
+
+def _call(call: Call) -> Schema:
+    refusals = _OF_READING if call.method == "GET" else _OF_WRITING
+    answered: Schema | None = None if call.status == 204 else {"type": "object"}
+    described: Schema = {
+        "operationId": f"{call.method.lower()}_{re.sub(r'[^a-z]+', '_', call.path).strip('_')}",
+        "summary": call.doc,
+        "responses": _responses(call.status, answered, refusals),
+    }
+    if call.method in {"POST", "PUT"}:
+        described["requestBody"] = _body({"type": "object"})
+    return described
 
 
 def _schemas(noun: Noun[Any]) -> Schema:

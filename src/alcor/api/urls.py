@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from alcor.api import discovery, nouns
 from alcor.api.parts import Parts
 from alcor.api.wire import Reply, Request
 from alcor.resource.declare import Action
-from alcor.resource.engine import Engine, Noun
+from alcor.resource.engine import Called, Engine, Noun
 
 Handler = Callable[..., Awaitable[Reply]]  # (parts, request, [noun], [last part of the path])
 
@@ -98,7 +99,7 @@ def made(engine: Engine) -> Map:
     """The URLs of these nouns."""
     places = Map()
     taken: set[str] = set()
-    for path, methods, label, is_open in _all(engine):
+    for path, methods, label, is_open in (*_all(engine), *_calls(engine)):
         template = re.sub(r"{\w+}", "{}", path)
         assert template not in taken, f"{path} is declared twice"
         taken.add(template)
@@ -127,6 +128,18 @@ def _all(engine: Engine) -> Iterable[tuple[str, dict[str, Handler], str, bool]]:
             )
         for path, methods in by_path.items():
             yield path, methods, noun.resource.name, False
+
+
+def _calls(engine: Engine) -> Iterable[tuple[str, dict[str, Handler], str, bool]]:
+    by_path: dict[str, dict[str, Handler]] = {}
+    for called in engine.calls:
+        by_path.setdefault(called.call.path, {})[called.call.method] = partial(_call, called)
+    for path, methods in by_path.items():
+        yield f"/v2.0/{path}", methods, path.partition("/")[0], False
+
+
+def _call(called: Called, parts: Parts, request: Request, *names: str) -> Awaitable[Reply]:
+    return nouns.call(parts, request, called, *names)
 
 
 def _given(handler: Handler, noun: Noun[Any], *action: Action[Any]) -> Handler:

@@ -11,6 +11,8 @@ from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
 from alcor.features.port.model import PORT, PORT_STATUS, SHARED_IN_USE
 from alcor.features.port.rules import REST as PORT_REST
+from alcor.features.quota.model import QUOTA
+from alcor.features.quota.rules import REST as QUOTA_REST
 from alcor.features.security_group import goal as security_group_goal
 from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP, SECURITY_GROUP_RULE
 from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
@@ -19,12 +21,13 @@ from alcor.features.subnet.model import SUBNET
 from alcor.features.subnet.rules import REST as SUBNET_REST
 from alcor.store.declare import Schema
 
-REST = (POLICIES_REST, AGENT_REST, NETWORK_REST, SUBNET_REST, SECURITY_GROUP_REST, PORT_REST)
+REST = (POLICIES_REST, QUOTA_REST, AGENT_REST, NETWORK_REST, SUBNET_REST, SECURITY_GROUP_REST, PORT_REST)
 
 GOAL = (agent_goal.GOAL, network_goal.GOAL, subnet_goal.GOAL, security_group_goal.GOAL, port_goal.GOAL)
 
 SCHEMA = Schema(
     tables=(
+        QUOTA,
         HOST,
         AGENT,
         AGENT_STATE,

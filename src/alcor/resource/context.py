@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -104,7 +104,7 @@ class Asked:
 
     __slots__ = (
         "_entropy", "can_read", "can_write", "child", "given", "is_admin", "now", "project_id", "request_id",
-        "roles", "rulebook", "settings", "under", "user_id",
+        "roles", "rulebook", "settings", "under", "user_id", "who",
     )  # fmt: skip
 
     def __init__(self, world: World, who: Identity, request_id: str = "") -> None:
@@ -113,6 +113,7 @@ class Asked:
         self.roles = who.roles
         self.is_admin = who.is_admin
         self.can_write = who.can_write
+        self.who = who
         self.can_read = who.can_read
         self.request_id = request_id
         self.now = world.now()
@@ -130,6 +131,7 @@ class Asked:
         copy.roles = self.roles
         copy.is_admin = self.is_admin
         copy.can_write = self.can_write
+        copy.who = self.who
         copy.can_read = self.can_read
         copy.request_id = self.request_id
         copy.now = self.now
@@ -160,3 +162,18 @@ class Asked:
         """How many objects that quota lets the project have; -1 is no bound."""
         assert self.rulebook is not None, "a rule was called by no noun"
         return self.rulebook.quota_limit(reader, self, project_id, name)
+
+    def quotas(self) -> Sequence[str]:
+        """The names of all quotas."""
+        assert self.rulebook is not None, "a rule was called by no noun"
+        return self.rulebook.quotas
+
+    def quota_used(self, reader: Reader, project_id: str, name: str) -> int:
+        """How many objects the project has of those that the quota bounds."""
+        assert self.rulebook is not None, "a rule was called by no noun"
+        return self.rulebook.quota_used(reader, project_id, name)
+
+    def require(self, rule: str, project_id: str) -> None:
+        """Raises Forbidden where a policy rule does not let the caller act on what belongs to this project."""
+        assert self.rulebook is not None, "a rule was called by no noun"
+        self.rulebook.require(self, rule, project_id)

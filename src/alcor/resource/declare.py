@@ -103,6 +103,15 @@ class Context(Protocol):
     def quota_limit(self, reader: Reader, project_id: str, name: str) -> int:
         """How many objects that quota lets the project have; -1 is no bound."""
 
+    def quotas(self) -> Sequence[str]:
+        """The names of all quotas."""
+
+    def quota_used(self, reader: Reader, project_id: str, name: str) -> int:
+        """How many objects the project has of those that the quota bounds."""
+
+    def require(self, rule: str, project_id: str) -> None:
+        """Raises Forbidden where a policy rule does not let the caller act on what belongs to this project."""
+
 
 @dataclass(frozen=True)
 class Computed(Generic[T]):
@@ -258,6 +267,22 @@ class Extends:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A URL that stands for no noun: `GET /v2.0/quotas/{project_id}`.
+
+    `perform(txn, ctx, names, body)` gets the texts of the path's `{...}`, and body as an Action's does; it asks
+    `ctx.require` who may.
+    """
+
+    path: str
+    method: Method
+    perform: Callable[[Txn, Context, tuple[str, ...], Mapping[str, Any]], Any]
+    status: int = 200
+    collection: str = ""  # named so among the collections of the API, if at all
+    doc: str = ""
+
+
+@dataclass(frozen=True)
 class PolicyRule:
     """Who may do what by default, in oslo.policy's language. An operator's file may say otherwise."""
 
@@ -275,4 +300,5 @@ class RestFeature:
     extends: tuple[Extends, ...] = ()
     extensions: tuple[Extension, ...] = ()
     policies: tuple[PolicyRule, ...] = ()  # in place of those that declarations imply
+    calls: tuple[Call, ...] = ()
     quota_limit: QuotaLimit | None = None  # asked before the settings' default is taken

@@ -7,16 +7,27 @@ Names, values and policy are settled before the turn; what `create`, `update` an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from alcor.base.errors import Conflict, Invalid, PreconditionFailed, TooLarge
 from alcor.resource.context import Asked
-from alcor.resource.declare import Action, Extends, Extension, Resource, RestFeature, Standard, revised
+from alcor.resource.declare import (
+    Action,
+    Call,
+    Extends,
+    Extension,
+    PolicyRule,
+    Resource,
+    RestFeature,
+    Standard,
+    revised,
+)
 from alcor.resource.gate import Rulebook, forbidden
 from alcor.resource.listing import Listing, listing
+from alcor.resource.policy import BASE, Policy, shared_rules
 from alcor.resource.query import Query
 from alcor.resource.shape import PROJECT, TENANT, Shape, Shown
 from alcor.store.declare import Stored, Table
@@ -42,7 +53,9 @@ class Engine:
         shapes = {resource.name: Shape(resource, extended.get(resource.name, ())) for resource in resources}
         assert len(shapes) == len(resources), "two nouns have one name"
         limits = [feature.quota_limit for feature in features if feature.quota_limit is not None]
-        rulebook = Rulebook((shape.gate for shape in shapes.values()), limits)
+        self.policy = Policy(_rules(features))
+        rulebook = Rulebook((shape.gate for shape in shapes.values()), limits, self.policy)
+        self.calls = [Called(call, rulebook) for feature in features for call in feature.calls]
         nouns = [Noun(shape, _path(shape.resource, shapes), rulebook) for shape in shapes.values()]
         self.nouns = {noun.path: noun for noun in nouns}
         self.extensions: tuple[Extension, ...] = tuple(
@@ -316,6 +329,31 @@ def _relate(shapes: Mapping[str, Shape[Any]]) -> None:
             named = str(computed.schema.get("items", {}).get("$ref", "")).rpartition("/")[2]
             if named in shapes:
                 shape.related[computed.name] = shapes[named]
+
+
+def _rules(features: Sequence[RestFeature]) -> Iterable[PolicyRule]:
+    """The rules by which everything is decided; a feature's own stand in place of those that everybody has."""
+    yield from shared_rules(BASE)
+    for feature in features:
+        yield from feature.policies
+
+
+class Called:
+    """A URL of a feature that stands for no noun."""
+
+    def __init__(self, call: Call, rulebook: Rulebook) -> None:
+        self.call = call
+        self._rulebook = rulebook
+
+    def perform(self, asked: Asked, names: tuple[str, ...], body: Mapping[str, Any]) -> Callable[[Txn], Any]:
+        """What it does in its turn, and answers."""
+        asked.rulebook = self._rulebook
+        return lambda txn: self.call.perform(txn, asked, names, body)
+
+    def look(self, asked: Asked, names: tuple[str, ...], query: Mapping[str, Any], tables: Tables) -> Any:
+        """What one that only reads answers."""
+        asked.rulebook = self._rulebook
+        return self.call.perform(Looking(tables), asked, names, query)
 
 
 class _WouldWriteError(Exception):

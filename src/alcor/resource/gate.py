@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from alcor.base.errors import Forbidden
 from alcor.resource.context import Asked
 from alcor.resource.declare import Action, Extends, QuotaLimit, Resource, Standard
+from alcor.resource.policy import Policy
 from alcor.store.declare import Stored, Table
 from alcor.store.reader import Reader
 
@@ -182,10 +183,15 @@ class Gate(Generic[T]):
 class Rulebook:
     """What the declarations of all nouns tell a rule: who sees what of another noun, how much a project may have."""
 
-    def __init__(self, gates: Iterable[Gate[Any]], limits: Sequence[QuotaLimit]) -> None:
+    def __init__(self, gates: Iterable[Gate[Any]], limits: Sequence[QuotaLimit], policy: Policy) -> None:
+        self.policy = policy
         self._gates: dict[str, Gate[Any]] = {}
+        self._bounded: dict[str, Resource[Any]] = {}
         for gate in gates:
             self._gates.setdefault(gate.resource.table.name, gate)
+            if gate.resource.quota:
+                self._bounded[gate.resource.quota] = gate.resource
+        self.quotas = tuple(self._bounded)
         self._limits = limits
 
     def visible(self, reader: Reader, asked: Asked, table: Table[T], id: str) -> T:
@@ -200,6 +206,30 @@ class Rulebook:
             if found is not None:
                 return found
         return asked.settings.quota(name)
+
+    def quota_used(self, reader: Reader, project_id: str, name: str) -> int:
+        """How many objects the project has of those that the quota bounds."""
+        resource = self._bounded[name]
+        return reader.count(resource.table, resource.by_field["project_id"], project_id)
+
+    def require(self, asked: Asked, rule: str, project_id: str) -> None:
+        """Raises Forbidden where the rule does not let the caller act on what belongs to this project."""
+        rights = self.policy.rights(asked.who)
+        if not rights.allows(rule, asked, _OfProject(project_id)):
+            raise rights.refusal(rule)
+
+
+class _OfProject:
+    """What belongs to a project, and has nothing else that a rule could ask for."""
+
+    def __init__(self, project_id: str) -> None:
+        self._project_id = project_id
+
+    def owner(self, noun: str) -> str | None:
+        return None if noun else self._project_id
+
+    def value(self, collection: str, name: str) -> object:
+        return None
 
 
 def forbidden(rule: str) -> Forbidden:
