@@ -30,7 +30,7 @@ def test_defaults_complete_an_object(shop: Shop):
         "cidr": None,
         "widget:open": False,
         "parts": (),
-        "tags": (),
+        "words": (),
         "price": "0 EUR",
         "serial": 0,
         "is_public": False,
@@ -75,8 +75,8 @@ def test_bounds_and_choices_are_held(shop: Shop):
 
 
 def test_null_is_none_where_the_type_has_it_and_the_default_where_it_is_nullable(shop: Shop):
-    made = shop.make(colour=None, mac=None, tags=None)
-    assert (made["colour"], made["mac"], made["tags"]) == (None, None, ())
+    made = shop.make(colour=None, mac=None, words=None)
+    assert (made["colour"], made["mac"], made["words"]) == (None, None, ())
     with pytest.raises(Invalid, match="Invalid input for parts"):
         shop.make(parts=None)
 

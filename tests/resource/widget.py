@@ -35,7 +35,7 @@ class Widget(Standard, frozen=True, kw_only=True):
     parts: Annotated[
         tuple[Part, ...], Api(sort=False, matches=lambda parts, text: has_part(parts, text))
     ] = ()
-    tags: Annotated[tuple[str, ...], Api(sort=False, nullable=True)] = ()
+    words: Annotated[tuple[str, ...], Api(sort=False, nullable=True)] = ()
     secret: Annotated[str, Api(put=True, visible=False)] = ""
     price: Annotated[int, Api(seen_by="owner", answer=lambda price: f"{price} EUR")] = 0
     serial: Annotated[int, Api(put=True, set_by="admin", seen_by="admin")] = 0

@@ -16,6 +16,7 @@ from alcor.resource.declare import Action, Call
 from alcor.resource.engine import Engine, Noun
 from alcor.resource.query import CHANGED_SINCE
 from alcor.resource.shape import PROJECT, TENANT, Shape
+from alcor.resource.tags import TAGS
 
 Schema = dict[str, Any]
 
@@ -228,7 +229,11 @@ def _list_parameters(shape: Shape[Any]) -> list[Schema]:
         CHANGED_SINCE, {"type": "string", "format": "date-time"}, "Only those changed then or later."
     )
     filters = [one.name for one in shape.attributes if one.api.filter and one.api.visible]
-    filters += [*tenant, *(one.name for one in shape.computed if one.filter)]
+    filters += [
+        *(name for name in shape.tag_filters if name != TAGS),
+        *tenant,
+        *(one.name for one in shape.computed if one.filter),
+    ]
     keys = [one.name for one in shape.attributes if one.api.sort and one.api.visible]
     keys += [*tenant, *(one.name for one in shape.computed if one.sort)]
     return [

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
+from alcor.resource.parse import parse_few_tags
 from alcor.store.declare import Index, Stored, Table
 from alcor.store.reader import Reader, Txn
 
@@ -66,6 +67,9 @@ class Standard(Stored, frozen=True, kw_only=True):
     created_at: Annotated[str, Api(post=False)] = ""
     updated_at: Annotated[str, Api(post=False)] = ""
     revision_number: Annotated[int, Api(post=False)] = 0
+    tags: Annotated[
+        tuple[str, ...], Api(post=False, sort=False, parse=parse_few_tags)
+    ] = ()  # of taggable nouns
 
 
 def revised(ctx: Context, stored: S, **changes: Any) -> S:
@@ -213,6 +217,8 @@ class Resource(Generic[T]):
     shared_ids: SharedIds | None = None  # all that it says so of, where an index knows; else lists scan
     seen_with: SeenWith[T] | None = None
     parent: Parent[T] | None = None
+    is_taggable: bool = False  # `by_field` may have an index of `tags`
+    is_tagged_at_create: bool = False  # POST takes tags too, also in a bulk
     actions: tuple[Action[T], ...] = ()
     before: Callable[[Txn, Context], None] | None = (
         None  # run first in each request's turn and before lists (default group)

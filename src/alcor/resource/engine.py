@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from alcor.base.errors import Conflict, Invalid, PreconditionFailed, TooLarge
+from alcor.resource import tags
 from alcor.resource.context import Asked
 from alcor.resource.declare import (
     Action,
@@ -60,7 +61,7 @@ class Engine:
         self.nouns = {noun.path: noun for noun in nouns}
         self.extensions: tuple[Extension, ...] = tuple(
             extension for feature in features for extension in feature.extensions
-        )
+        ) + tags.extensions(resources)
         aliases = {alias for resource in resources for alias in resource.aliases}
         missing = aliases - {extension.alias for extension in self.extensions}
         assert not missing, f"nouns have extensions that nobody declares: {missing}"
@@ -75,7 +76,7 @@ class Noun(Generic[T]):
         self.resource = resource
         self.shape = shape
         self.path = path
-        self.actions = resource.actions
+        self.actions = resource.actions + (tags.actions(resource) if resource.is_taggable else ())
         key = resource.parent.key if resource.parent is not None else ""
         self.called = f"{resource.name}_{key or 'id'}"  # what names an object in a URL
         self.gate = shape.gate

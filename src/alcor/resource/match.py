@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_origin
 import msgspec
 
 from alcor.base.errors import Invalid
+from alcor.resource import tags
 from alcor.resource.attribute import Attribute
 from alcor.resource.context import Asked
 from alcor.resource.declare import Access, Computed
@@ -41,6 +42,8 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
         attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
         if name == CHANGED_SINCE:
             found.append(_since(texts))
+        elif name in shape.tag_filters:
+            found.append(tags.fulfils(name, texts))
         elif attribute is not None:
             _check_seen(shape, asked, attribute.api.seen_by, name)
             found.append(_matches(attribute, shape.read(attribute, tables), texts))
@@ -70,6 +73,9 @@ def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iter
     if ids := query.filters.get("id"):
         yield ById(sorted(set(ids)))
     for name, texts in query.filters.items():
+        if name in shape.tag_filters:
+            yield from _tag_offers(resource.by_field.get(tags.TAGS), name, texts, tables)
+            continue
         attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
         if attribute is not None:
             index, is_own = shape.index_of(attribute.field)
@@ -88,6 +94,18 @@ def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iter
             yield ById(sorted(shared.union(tables.ids(index, asked.project_id))))
         elif shared is not None:
             yield Under(index, asked.project_id)
+
+
+def _tag_offers(
+    index: Index[T] | None, name: str, texts: Sequence[str], tables: Tables
+) -> Iterable[ById | Under[T]]:
+    wanted = tags.wanted(texts)
+    if index is None or name.startswith("not-"):
+        return
+    if name == tags.TAGS:
+        yield from (Under(index, tag) for tag in sorted(wanted))
+    else:
+        yield _under(index, set(wanted), tables)
 
 
 def _nested_offers(

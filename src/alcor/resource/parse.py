@@ -9,6 +9,7 @@ import re
 import types
 import typing
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -79,6 +80,40 @@ def parse_uuid(value: object) -> str:
         except ValueError:
             pass  # what it is not is said below
     raise ValueError(f"'{shown(value)}' is not a valid UUID")
+
+
+TAG_LENGTH_MAX, TAGS_MAX = 255, 50  # of a tag; of one object (Neutron's)
+
+
+def parse_tag(value: object) -> str:
+    """A tag. Raises ValueError."""
+    tag = parse_text(value)
+    if len(tag) > TAG_LENGTH_MAX:
+        raise ValueError(f"'{shown(tag)}' exceeds maximum length of {TAG_LENGTH_MAX}")
+    return tag
+
+
+def parse_tags(value: object) -> tuple[str, ...]:
+    """Tags, none twice, as many as are given. Raises ValueError."""
+    if not isinstance(value, list):
+        raise ValueError(f"'{shown(value)}' is not a list")
+    tags = tuple(parse_tag(tag) for tag in value)
+    twice = [tag for tag, count in Counter(tags).items() if count > 1]
+    if twice:
+        raise ValueError(f"Duplicate items in the list: '{shown(', '.join(twice))}'")
+    return tags
+
+
+def parse_few_tags(value: object) -> tuple[str, ...]:
+    """The tags of one object. Raises ValueError, also where they are too many."""
+    return few_tags(parse_tags(value))
+
+
+def few_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The tags of one object. Raises ValueError where they are too many."""
+    if len(tags) > TAGS_MAX:
+        raise ValueError(f"The number of tags exceed the per-resource limit of {TAGS_MAX}")
+    return tags
 
 
 def _mac(value: object) -> Mac:

@@ -84,6 +84,7 @@ def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[
         is_known = (
             attribute.api.filter and attribute.api.visible if attribute else computed and computed.filter
         )
+        is_known = is_known or name in shape.tag_filters
         if is_known or (name == CHANGED_SINCE and _UPDATED in shape.by_name):
             found[name] = (*found.get(name, ()), *values)
         else:

@@ -20,6 +20,7 @@ from alcor.resource.added import Addition, Part, reader_of
 from alcor.resource.attribute import Attribute, attributes_of
 from alcor.resource.declare import Access, Api, Computed, Extends, Resource
 from alcor.resource.gate import Gate
+from alcor.resource.tags import FILTERS, TAGS
 from alcor.store.declare import Index, Stored
 from alcor.store.reader import Reader
 
@@ -71,12 +72,11 @@ class Shape(Generic[T]):
         self.extends = extends
         self.gate = Gate(resource, extends)
         self.kind = resource.table.kind
-        is_keyed = resource.parent is not None and bool(resource.parent.key)
         self.additions: tuple[Addition[T], ...] = tuple(
             Addition(one) for one in extends if one.table is not None
         )
         self.attributes = (
-            *(_unnamed(one) if is_keyed and one.field == "id" else one for one in attributes_of(self.kind)),
+            *_own(resource),
             *(attribute for addition in self.additions for attribute in addition.attributes),
         )
         self._added = {field: addition for addition in self.additions for field in addition.fields}
@@ -88,6 +88,7 @@ class Shape(Generic[T]):
         self.is_standard = PROJECT in self.by_name
         if self.is_standard:
             self.by_name[TENANT] = self.by_name[PROJECT]
+        self.tag_filters = FILTERS if resource.is_taggable else ()
         self.computed_by_name = {computed.name: computed for computed in self.computed}
         self.related: dict[str, Shape[Any]] = {}  # computed name -> the noun that its values are objects of
         self._required = tuple(attribute for attribute in self.attributes if attribute.is_required)
@@ -257,9 +258,17 @@ class Shape(Generic[T]):
         return lambda reader, stored: [view.answer(reader, other) for other in one.value(reader, stored)]
 
 
-def _unnamed(id: Attribute) -> Attribute:
-    """The id of a noun whose objects go by another name."""
-    return replace(id, api=Api(post=False, visible=False, filter=False, sort=False))
+def _own(resource: Resource[Any]) -> Iterable[Attribute]:
+    """The noun's own fields: without the id where another key stands for it, and with tags as it declares them."""
+    is_keyed = resource.parent is not None and bool(resource.parent.key)
+    for one in attributes_of(resource.table.kind):
+        if is_keyed and one.field == "id":
+            yield replace(one, api=Api(post=False, visible=False, filter=False, sort=False))
+        elif one.field == TAGS:
+            if resource.is_taggable:
+                yield replace(one, api=replace(one.api, post=resource.is_tagged_at_create))
+        else:
+            yield one
 
 
 def _maker_of(names: Sequence[str]) -> type[Shown]:

@@ -50,6 +50,7 @@ REST = RestFeature(
             plural="networks",
             path="networks",
             table=NETWORK,
+            is_taggable=True,
             aliases=("provider", "net-mtu"),
             on_create=on_create,
             on_update=on_update,

@@ -239,6 +239,8 @@ REST = RestFeature(
             plural="ports",
             path="ports",
             table=PORT,
+            is_taggable=True,
+            is_tagged_at_create=True,
             aliases=(
                 "binding",
                 "ip-substring-filtering",

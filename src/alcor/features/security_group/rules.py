@@ -267,6 +267,7 @@ REST = RestFeature(
             plural="security_groups",
             path="security-groups",
             table=SECURITY_GROUP,
+            is_taggable=True,
             aliases=("security-group",),
             on_create=on_create,
             after_create=after_create,

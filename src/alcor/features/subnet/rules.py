@@ -252,6 +252,7 @@ REST = RestFeature(
             plural="subnets",
             path="subnets",
             table=SUBNET,
+            is_taggable=True,
             on_create=on_create,
             on_update=on_update,
             on_delete=on_delete,
