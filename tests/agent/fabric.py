@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -180,6 +180,9 @@ class FakeConnection:
 
     async def flush_ct_zone(self, zone: int) -> None:
         self.flushed.append(zone)
+
+    async def keep_meters(self, used: Collection[int]) -> None:
+        self.switch.keep_meters(used)
 
 
 def new_agent(host: str, tunnel_ip: Ip) -> tuple[HostAgent, Feed]:

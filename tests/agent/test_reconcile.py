@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A switch is brought to what is wanted by differences, in an order that leaks nothing, touching only what it may."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from alcor.agent.derive import Change, Identity
@@ -26,6 +26,7 @@ class MemorySwitch:
     refused: set[int] = field(default_factory=set)
     sent: list[tuple[list[Flow], list[Flow]]] = field(default_factory=list)
     flushed: list[int] = field(default_factory=list)
+    kept: list[set[int]] = field(default_factory=list)
 
     async def dump(self) -> list[Flow]:
         return list(self.flows.values())
@@ -40,6 +41,9 @@ class MemorySwitch:
 
     async def flush_ct_zone(self, zone: int) -> None:
         self.flushed.append(zone)
+
+    async def keep_meters(self, used: Collection[int]) -> None:
+        self.kept.append(set(used))
 
 
 def flow(table: int, value: int, *ports: int, priority: int = 1, cookie: int = COOKIE) -> Flow:

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from alcor.dataplane.openflow import messages, replies
-from alcor.dataplane.openflow.messages import Bundle, Command, Kind
-from alcor.dataplane.values import Controller, Ct, Flow, InPort, Output, SetField, match
+from alcor.dataplane.openflow.messages import Bundle, Command, Kind, MeterCommand
+from alcor.dataplane.values import Controller, Ct, Flow, InPort, Meter, Output, SetField, match
 from alcor.testing.fake_switch import Emission, Tunnel
 from alcor.testing.ovs.state import Pattern, pattern_of
 from alcor.testing.packet import Ipv4, Ipv6, Packet, Udp
@@ -83,6 +83,12 @@ class RealSwitch:
             child.terminate()
         for child in self._children:
             child.wait(_WAIT_S)
+
+    def make_meters(self, *meters: Meter) -> str:
+        """Let the bridge have these meters, new and full; the switch's error, or an empty text."""
+        commands = [(MeterCommand.DELETE, meter) for meter in meters]
+        commands += [(MeterCommand.ADD, meter) for meter in meters]
+        return self._say(b"".join(messages.meter_mod(self._xid, *command) for command in commands))
 
     def install(self, flows: Iterable[Flow]) -> str:
         """Let the bridge have exactly these flows, in one bundle; the switch's error, or an empty text."""

@@ -6,6 +6,7 @@ from hypothesis.strategies import SearchStrategy
 
 from alcor.dataplane.values import (
     FIELDS,
+    METER_MAX,
     Action,
     Clone,
     Conjunction,
@@ -14,6 +15,7 @@ from alcor.dataplane.values import (
     Flow,
     InPort,
     Match,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -38,7 +40,7 @@ TRACKED = {"ct_state": (0x20, 0x30)}  # +trk-inv
 ADVERT = {**IPV6, "ip_proto": 58, "icmpv6_type": 136, "icmpv6_code": 0}
 SOLICIT = {**ADVERT, "icmpv6_type": 135}
 PREREQUISITES = {
-    "ip_proto": IPV4, "ip_frag": IPV4, "nw_ttl": IPV6,
+    "ip_proto": IPV4, "ip_frag": IPV4, "ip_dscp": IPV6, "nw_ttl": IPV6,
     "ip_src": IPV4, "ip_dst": IPV4, "ipv6_src": IPV6, "ipv6_dst": IPV6,
     "tcp_src": {**IPV4, "ip_proto": 6}, "tcp_dst": {**IPV6, "ip_proto": 6},
     "udp_src": {**IPV4, "ip_proto": 17}, "udp_dst": {**IPV6, "ip_proto": 17},
@@ -57,6 +59,7 @@ VALUES: dict[str, int | tuple[int, int]] = {
     "arp_op": 2,
     "ct_state": (0x20, 0x30),
     "ip_frag": 1,
+    "ip_dscp": 46,
     "vlan_tci": 0x1005,
 }
 
@@ -71,12 +74,18 @@ def exact(name: str) -> Match:
 def masked(name: str) -> Match | None:
     """The same under a mask with holes; None where the field takes none."""
     field = FIELDS[name]
+    if not field.maskable:
+        return None
     special = {"vlan_tci": (0x1000, 0x1000), "ip_frag": (0, 2), "ct_state": (0x21, 0x31)}
     mask = int("a5" * (field.bits // 8), 16)
     given = special.get(name, (mask & int("3c" * (field.bits // 8), 16), mask))
-    return match(**{**PREREQUISITES.get(name, {}), name: given}) if field.maskable else None
+    return match(**{**PREREQUISITES.get(name, {}), name: given})
 
 
+METERS: dict[str, tuple[Action, ...]] = {
+    "kilobits": (Meter(1, 5_000, 4_000), Output(2)),
+    "packets": (Meter(METER_MAX, 100, 10, is_packets=True),),
+}
 ACTIONS: dict[str, tuple[Action, ...]] = {
     "drop": (),
     "output": (Output(2), Output(0xFFFFFFFE)),

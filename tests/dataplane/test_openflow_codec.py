@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from alcor.dataplane.openflow import fields, messages, replies
 from alcor.dataplane.openflow.actions import decode_actions, encode_actions
 from alcor.dataplane.openflow.fields import Malformed
-from alcor.dataplane.openflow.messages import Command
+from alcor.dataplane.openflow.messages import Command, MeterCommand
 from alcor.dataplane.values import (
     FIELDS,
     Action,
@@ -24,6 +24,7 @@ from alcor.dataplane.values import (
     Foreign,
     InPort,
     Match,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -31,7 +32,7 @@ from alcor.dataplane.values import (
     Term,
     match,
 )
-from tests.dataplane.flows import ACTIONS, IP_ACTIONS, exact, flows, masked, matches
+from tests.dataplane.flows import ACTIONS, IP_ACTIONS, METERS, exact, flows, masked, matches
 
 ALL_ACTIONS = {**ACTIONS, **IP_ACTIONS}
 
@@ -83,6 +84,39 @@ def test_a_wide_register_comes_back_where_it_was_not_split(name: str) -> None:
 @pytest.mark.parametrize("kind", ALL_ACTIONS)
 def test_every_action_comes_back(kind: str) -> None:
     assert actions_back(ALL_ACTIONS[kind]) == ALL_ACTIONS[kind]
+
+
+@pytest.mark.parametrize("kind", METERS)
+def test_a_flow_names_its_meter_and_what_the_meter_is_comes_apart(kind: str) -> None:
+    meter, *others = METERS[kind]
+    assert isinstance(meter, Meter)
+    assert back(Flow(0, 1, (), METERS[kind])).actions == (Meter(meter.id, 0, 0), *others)
+    raw = messages.meter_mod(1, MeterCommand.ADD, meter)
+    flags, number = struct.unpack_from(">HI", raw, 10)
+    config = struct.pack(">HHI", len(raw) - 8, flags, number) + raw[16:]
+    assert replies.meter_configs(struct.pack(">HH4x", 10, 0) + config * 2) == [meter, meter]
+
+
+def test_a_meter_stands_first_or_cannot_be_sent() -> None:
+    meter = Meter(1, 1, 1)
+    for actions in ((Output(1), meter), (Clone((meter,)),), (meter, meter)):
+        with pytest.raises(ValueError, match="meter 1 stands first"):
+            messages.flow_mod(1, Command.ADD, Flow(0, 1, (), actions))
+    with pytest.raises(ValueError, match="cannot be sent"):
+        messages.meter_mod(1, MeterCommand.ADD, Meter(1, 1 << 32, 1))
+
+
+def test_a_meter_of_another_kind_is_read_as_one_that_nobody_wants() -> None:
+    config = struct.pack(">HHIHHII4x", 24, 1 | 4, 7, 2, 16, 1000, 100)  # it marks, and does not drop
+    assert replies.meter_configs(struct.pack(">HH4x", 10, 0) + config) == [Meter(7, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "000a0000", "0001000000000000", "000a000000000000001800", "000a00000000000000ff000000000001"]
+)
+def test_meters_that_are_cut_off_are_malformed(body: str) -> None:
+    with pytest.raises(Malformed):
+        replies.meter_configs(bytes.fromhex(body))
 
 
 @given(flows())

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Open vSwitch gives back of a flow is the flow that was sent, and ovs-ofctl reads it as it was meant."""
 
+import asyncio
 import random
 import re
 from collections.abc import Iterable
 
 import pytest
 
+from alcor.agent.switch import Switch
 from alcor.dataplane.values import (
     FIELDS,
     Clone,
@@ -16,6 +18,7 @@ from alcor.dataplane.values import (
     Flow,
     Foreign,
     Match,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -32,6 +35,7 @@ from tests.dataplane.flows import (
     IP_ACTIONS,
     IPV4,
     IPV6,
+    METERS,
     SOLICIT,
     TRACKED,
     exact,
@@ -64,7 +68,12 @@ def test_every_field_is_given_back_as_it_was_sent(bridge: Bridge) -> None:
 def test_every_action_is_given_back_as_it_was_sent(bridge: Bridge) -> None:
     flows = [Flow(3, number, (), actions) for number, actions in enumerate(ACTIONS.values())]
     flows += [Flow(4, number, match(**IPV4), actions) for number, actions in enumerate(IP_ACTIONS.values())]
-    families = ((ARP, "arp_"), (IPV4, "ip_src ip_dst"), (IPV6, "ipv6_ nw_ttl"), (SOLICIT, "nd_target nd_sll"))
+    families = (
+        (ARP, "arp_"),
+        (IPV4, "ip_src ip_dst"),
+        (IPV6, "ipv6_ nw_ttl ip_dscp"),
+        (SOLICIT, "nd_target nd_sll"),
+    )
     families += ((ADVERT, "nd_tll nd_reserved nd_options_type icmpv6_"), ({**IPV4, "ip_proto": 1}, "icmp_"))
     families += (({**IPV4, "ip_proto": 6}, "tcp_"), ({**IPV6, "ip_proto": 17}, "udp_"))
     settable = {
@@ -79,6 +88,38 @@ def test_every_action_is_given_back_as_it_was_sent(bridge: Bridge) -> None:
         flows.append(Flow(7, value & 0xFF, match(tun_metadata0=(value, 0xFFFF)), (Output(1),)))
     assert bridge.program(*flows) == []
     assert bridge.read() == in_order(flows)
+
+
+def test_meters_are_given_back_as_they_were_sent_and_as_they_were_changed(bridge: Bridge) -> None:
+    flows = [Flow(3, number, (), actions) for number, actions in enumerate(METERS.values())]
+    assert bridge.program(*flows) == []
+    assert bridge.read() == in_order(flows)
+    faster = Flow(3, 0, (), (Meter(1, 9_000, 900), Output(2)))
+    assert bridge.program(faster, flows[1]) == []
+    assert bridge.read() == in_order([faster, flows[1]])
+    assert "rate=9000 burst_size=900" in bridge.ofctl("dump-meters")
+
+
+def test_a_flow_whose_meter_cannot_be_is_refused_alone(bridge: Bridge) -> None:
+    meters = Meter(5, 10, 10), Meter(0, 10, 10)
+    good, bad = (Flow(3, priority, (), (meter, Output(2))) for priority, meter in enumerate(meters, 90))
+    [failure] = bridge.program(good, bad)
+    assert failure.flow == bad
+    assert "a meter has a number that cannot be" in failure.reason
+    assert bridge.read() == [good]
+
+
+def test_meters_that_nobody_uses_are_deleted_when_told_which_are_used(bridge: Bridge) -> None:
+    kept, gone = (Flow(3, number, (), (Meter(number, 10, 10), Output(2))) for number in (5, 6))
+    assert bridge.program(kept, gone) == []
+
+    async def keep() -> None:
+        switch = await Switch.connect(bridge.socket)
+        await switch.keep_meters({5})
+        await switch.close()
+
+    asyncio.run(keep())
+    assert bridge.read() == [kept]  # a meter takes its flows along
 
 
 def random_match(chance: random.Random) -> Match:

@@ -18,6 +18,7 @@ from alcor.dataplane.pipeline import (
     flow,
     go,
     load,
+    out_at_once,
     put_out,
     static_flows,
     tunnel_peers,
@@ -31,6 +32,7 @@ from alcor.dataplane.values import (
     Ct,
     Foreign,
     InPort,
+    Meter,
     Move,
     Output,
     Resubmit,
@@ -106,6 +108,9 @@ def test_actions_read_as_sentences() -> None:
         doc.text_of(action)
         for action in (
             put_out(),
+            out_at_once(),
+            Meter(5, 10, 8),
+            Meter(5, 10, 8, is_packets=True),
             InPort(),
             Conjunction(5, 1, 3),
             Controller(),
@@ -116,7 +121,10 @@ def test_actions_read_as_sentences() -> None:
         )
     ]
     assert said == [
+        "go HAND_OVER",
         "output target_port",
+        "meter 5: 10 kilobits/s, burst 8",
+        "meter 5: 10 packets/s, burst 8",
         "output in_port",
         "clause 1 of 3 of rule 5",
         "to the agent",

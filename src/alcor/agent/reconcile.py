@@ -8,7 +8,7 @@ nor deleted. Decides no flow (`agent.derive` does) and keeps no connection (`age
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from alcor.agent.switch import SwitchGone
 from alcor.base.metrics import FLOW_CHANGES, FLOW_FAILURES, FLOW_REPAIRS
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.pipeline import CLASSIFY, COOKIE
-from alcor.dataplane.values import Flow
+from alcor.dataplane.values import Flow, Meter
 
 AT_ONCE_MAX = 1_000  # flows given to the switch at once, and so atomically
 TOLD_MAX = 10  # failures told one by one; the rest are counted
@@ -43,6 +43,9 @@ class FlowSwitch(Protocol):
 
     async def apply(self, adds: Sequence[Flow], deletes: Sequence[Flow]) -> Sequence[FlowFailure]:
         """Adds, then deletes, in atomic bundles; returns when that is done but for the failures."""
+
+    async def keep_meters(self, used: Collection[int]) -> None:
+        """Deletes all meters but these."""
 
     async def flush_ct_zone(self, zone: int) -> None:
         """Forgets all connections of a zone."""
@@ -179,6 +182,10 @@ class Reconciler:
             altered, extra = [], []
         lost = sum(flow.identity not in self.refused for flow in missing)
         await self._send([*missing, *altered], extra)
+        if self.is_settled and self._switch is not None:
+            # Not before the flows that used them are gone: a meter takes its flows along.
+            actions = (action for flow in self._wanted.values() for action in flow.actions[:1])
+            await self._switch.keep_meters({action.id for action in actions if isinstance(action, Meter)})
         stale = sum(flow.cookie == COOKIE for flow in extra)
         return Repairs(lost, len(altered), len(extra) - stale, stale)
 

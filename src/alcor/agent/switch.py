@@ -8,17 +8,17 @@ failed stays failed (`closed` is set, every call raises `SwitchGone`); the agent
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
 from alcor.base.telemetry import log_warning
 from alcor.dataplane.openflow import messages, replies
 from alcor.dataplane.openflow.fields import Malformed
-from alcor.dataplane.openflow.messages import Bundle, Command, Kind
+from alcor.dataplane.openflow.messages import Bundle, Command, Kind, MeterCommand
 from alcor.dataplane.openflow.replies import Counted, PacketIn, Refused
-from alcor.dataplane.values import Action, Flow
+from alcor.dataplane.values import Action, Flow, Meter
 
 READ_BYTES = 1 << 20  # what may wait to be read before the switch has to
 RETRIES_MAX = 8  # of a bundle without the flow that it was refused for; after that it is halved
@@ -121,6 +121,9 @@ class Switch:
         for part in parts:
             flows += self._decoded(replies.flow_stats, part)
             await asyncio.sleep(0)  # 100,000 flows take a second to decode
+        if any(_meter_of(counted.flow) for counted in flows):
+            meters = {meter.id: meter for meter in await self._meters()}
+            flows = [replace(counted, flow=_with_its_meter(counted.flow, meters)) for counted in flows]
         return flows
 
     async def apply(self, adds: Sequence[Flow], deletes: Sequence[Flow] = ()) -> list[Failure]:
@@ -134,6 +137,7 @@ class Switch:
         commands = [(Command.ADD, flow) for flow in adds] + [(Command.DELETE_STRICT, flow) for flow in gone]
         failures: list[Failure] = []
         async with self._applying:
+            await self._make_meters({meter.id: meter for flow in adds if (meter := _meter_of(flow))})
             for chunk in _chunks(commands, self._bounds.bundle_max):
                 changes = []
                 for command, flow in chunk:
@@ -144,6 +148,13 @@ class Switch:
                         failures.append(Failure(flow, str(error)))
                 failures += await self._get_in(changes)
         return failures
+
+    async def keep_meters(self, used: Collection[int]) -> None:
+        """Deletes all meters but these, and with them the flows that use them. Raises SwitchRefused."""
+        for meter in await self._meters():
+            if meter.id not in used:
+                xid = next(self._xids)
+                await self._do(xid, messages.meter_mod(xid, MeterCommand.DELETE, meter))
 
     async def barrier(self) -> None:
         """Returns when the switch has done all that was sent before."""
@@ -191,6 +202,24 @@ class Switch:
                 self._granted(refusal.result())
         finally:
             del self._waiting[xid]
+
+    async def _meters(self) -> list[Meter]:
+        xid = next(self._xids)
+        answer = await self._ask(xid, messages.meter_config_request(xid), self._bounds.dump_s)
+        if isinstance(answer, Refused):
+            return []  # a datapath without meters; a flow that needs one is refused by itself
+        return [meter for part in answer for meter in self._decoded(replies.meter_configs, part)]
+
+    async def _make_meters(self, meters: Mapping[int, Meter]) -> None:
+        """Adds the meters, or makes them what they should be. The flow of one that cannot be is refused, and told."""
+        if not meters:
+            return
+        known = {meter.id: meter for meter in await self._meters()}
+        changed = [meter for meter in meters.values() if known.get(meter.id) != meter]
+        for meter in changed:
+            command = MeterCommand.MODIFY if meter.id in known else MeterCommand.ADD
+            xid = next(self._xids)
+            await self._send(messages.meter_mod(xid, command, meter), self._bounds.answer_s)
 
     async def _get_in(self, changes: list[_Change]) -> list[Failure]:
         """Gets in all changes but those that are refused, each of which is told."""
@@ -360,6 +389,16 @@ class Switch:
         for task in self._tasks:
             if task is not current:
                 task.cancel()
+
+
+def _meter_of(flow: Flow) -> Meter | None:
+    first = flow.actions[0] if flow.actions else None
+    return first if isinstance(first, Meter) else None
+
+
+def _with_its_meter(flow: Flow, meters: Mapping[int, Meter]) -> Flow:
+    meter = _meter_of(flow)
+    return replace(flow, actions=(meters.get(meter.id, meter), *flow.actions[1:])) if meter else flow
 
 
 async def _open(where: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

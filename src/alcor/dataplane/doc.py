@@ -15,6 +15,7 @@ from alcor.dataplane.values import (
     Foreign,
     InPort,
     Match,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -42,8 +43,8 @@ flow of priority 0; where nothing else is said it drops, so that a row that a ho
                                      RULES_EGRESS, RULES_INGRESS            ARRIVE ◀──────────────────┘
                                                  ▲ asks                        │
                                                  │                             ▼
-                                            ARRIVE_JUDGE ◀─ ct ◀─ ARRIVE_SECURED ─▶ port
-                                                 └─▶ ARRIVE_VERDICT ─▶ port
+                                            ARRIVE_JUDGE ◀─ ct ◀─ ARRIVE_SECURED ─▶ HAND_OVER ─▶ port
+                                                 └─▶ ARRIVE_VERDICT ─▶ HAND_OVER ─▶ port
 
 What is worth knowing:
 
@@ -141,6 +142,9 @@ def text_of(action: Action) -> str:
         case Ct(zone, commit, table):
             then = f" go {_TABLE_OF[table]}" if table is not None else ""
             words = f"ct zone {_NAME_OF.get(str(zone), zone)}{' commit' * commit}{then}"
+        case Meter(number, rate, burst, is_packets):
+            unit = "packets" if is_packets else "kilobits"
+            words = f"meter {number}: {rate} {unit}/s, burst {burst}"
         case Conjunction(id, clause, of):
             words = f"clause {clause} of {of} of rule {id}"
         case Controller():

@@ -154,6 +154,12 @@ ARRIVE_VERDICT = Table(
     "ARRIVE_VERDICT",
     "What was allowed is put out, new connections are committed; fragments wait until all are allowed.",
 )
+HAND_OVER = Table(
+    75,
+    "HAND_OVER",
+    "What the target port may receive is held to its limits, one meter after another.",
+    "output target_port",
+)
 RULES_EGRESS = Table(
     80,
     "RULES_EGRESS",
@@ -186,6 +192,7 @@ TABLES = (
     ARRIVE_SECURED,
     ARRIVE_JUDGE,
     ARRIVE_VERDICT,
+    HAND_OVER,
     RULES_EGRESS,
     RULES_INGRESS,
 )
@@ -207,6 +214,12 @@ REGISTERS = (
     Register("origin", "reg7", "1: from a local port; 2: from a tunnel."),
     Register("tunnel", "reg8", "Tunnel address of the target's host."),
     Register("verdict", "reg9", "1: a rule allows the packet; 2: and it is a fragment, tracked once more."),
+    Register("sent", "reg14", "How many limits of its sender the packet has passed in CLASSIFY."),
+    Register(
+        "received",
+        "reg15",
+        "How many limits of its target the packet has passed in HAND_OVER; 0 again after.",
+    ),
 )
 _FIELD_OF = {register.name: register.field for register in REGISTERS}
 
@@ -254,8 +267,13 @@ def copy(source: str, target: str, bits: int = 32) -> Move:
     return Move(_FIELD_OF.get(source, source), _FIELD_OF.get(target, target), bits)
 
 
-def put_out() -> OutputField:
-    """Send the packet out of the target port."""
+def put_out() -> Resubmit:
+    """Send the packet out of the target port, as far as what is set for the port allows."""
+    return go(HAND_OVER)
+
+
+def out_at_once() -> OutputField:
+    """Send the packet out of the target port whatever its limits."""
     return OutputField(_FIELD_OF["target_port"])
 
 
@@ -276,7 +294,10 @@ def _defaults() -> Iterator[Flow]:
         ANSWER: DESTINATION,
         DELIVER: ARRIVE,
     }
+    yield flow(HAND_OVER, 0, where(), out_at_once())
     for table in TABLES:
+        if table is HAND_OVER:
+            continue
         target = onward.get(table)
         yield flow(table, 0, where(), *((go(target),) if target else ()))
 

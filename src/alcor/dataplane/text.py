@@ -16,6 +16,7 @@ from alcor.dataplane.values import (
     Foreign,
     InPort,
     Match,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -29,7 +30,8 @@ _CT_STATE = ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat")
 _IP_FRAG = {(0, 3): "no", (1, 3): "first", (3, 3): "later", (1, 1): "yes", (0, 1): "no", (0, 2): "not_later"}
 _DECIMAL = frozenset(
     (
-        *("in_port", "ip_proto", "nw_ttl", "arp_op", "ct_zone", "ct_nw_proto", "ct_tp_src", "ct_tp_dst"),
+        *("in_port", "ip_proto", "ip_dscp", "nw_ttl", "arp_op"),
+        *("ct_zone", "ct_nw_proto", "ct_tp_src", "ct_tp_dst"),
         *("tcp_src", "tcp_dst", "udp_src", "udp_dst", "nd_options_type", "conj_id"),
         *("icmp_type", "icmp_code", "icmpv6_type", "icmpv6_code"),
     )
@@ -110,6 +112,8 @@ def _action(action: Action, table: NameOfTable) -> str:
             text = f"resubmit(,{table(number)})"
         case Ct():
             text = f"ct({','.join(_ct(action, table))})"
+        case Meter(number):
+            text = f"meter:{number}"
         case Conjunction(number, clause, of):
             text = f"conjunction({number},{clause}/{of})"
         case Controller(userdata, length):

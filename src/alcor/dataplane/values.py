@@ -38,6 +38,7 @@ _FIELDS = (
     Field("vlan_tci", 16),
     Field("ip_proto", 8, False),
     Field("ip_frag", 8),
+    Field("ip_dscp", 6, False),
     Field("nw_ttl", 8, False),
     Field("ip_src", 32),
     Field("ip_dst", 32),
@@ -234,6 +235,22 @@ class Ct:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """Drop the packet if with it more came than `rate` allows, after `burst` at once; else go on.
+
+    Only as the first action of a flow. A switch keeps meters apart from flows: whoever sends the flow makes the meter.
+    """
+
+    id: int  # 1 to METER_MAX, one flow's own
+    rate: int  # kilobits, or packets, in a second
+    burst: int  # kilobits, or packets
+    is_packets: bool = False
+
+
+METER_MAX = 1 << 18  # what a userspace datapath takes
+
+
+@dataclass(frozen=True, slots=True)
 class Conjunction:
     """This flow is clause `clause` (from 1) of `of` clauses of conjunction `id`."""
 
@@ -275,6 +292,7 @@ Action = (
     | Move
     | Resubmit
     | Ct
+    | Meter
     | Conjunction
     | Controller
     | Clone

@@ -7,16 +7,17 @@ packet on. Tunnel ports are Geneve's: key, addresses and the one option that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from alcor.base.clock import Clock
-from alcor.dataplane.values import Flow, Match
+from alcor.dataplane.values import Flow, Match, Meter
 from alcor.testing.conntrack import Conntrack
 from alcor.testing.ovs.check import FlowRefused, checked_pattern
 from alcor.testing.ovs.classifier import Ambiguity, Classifier, Rule, rule_of
 from alcor.testing.ovs.execute import Emission, PacketIn, Passage, Switchboard
 from alcor.testing.ovs.flight import InFlight
 from alcor.testing.ovs.fragments import Fragments
+from alcor.testing.ovs.meters import Meters
 from alcor.testing.ovs.state import HEADERS_FROM, new_state, pattern_of
 from alcor.testing.ovs.translate import NO_TUNNEL, Port, Tunnel, arrive
 from alcor.testing.packet import Packet
@@ -30,6 +31,7 @@ class FakeSwitch:
     def __init__(self, clock: Clock) -> None:
         self.conntrack = Conntrack(clock)
         self._fragments = Fragments(clock)
+        self._meters = Meters(clock)
         self.packet_ins: list[PacketIn] = []
         self.abandoned = 0  # packets dropped because flows sent them round in circles
         self.out_of_bounds = 0  # writes to a header or option that is not there: OVS may crash of them
@@ -58,6 +60,9 @@ class FakeSwitch:
         for flow in deletes:
             self._table(flow.table).remove(flow.priority, pattern_of(flow.match))
         for rule in rules:
+            for action in rule.flow.actions[:1]:
+                if isinstance(action, Meter):
+                    self._meters.set(action)
             self._table(rule.flow.table).add(rule)
 
     def clear(self) -> None:
@@ -65,10 +70,23 @@ class FakeSwitch:
         self._tables.clear()
         self.conntrack.flush()
         self._fragments.clear()
+        self._meters.keep(())
+
+    def keep_meters(self, used: Collection[int]) -> None:
+        """Delete all meters but these, and with them the flows that use them."""
+        for flow in self.dump():
+            if any(isinstance(action, Meter) and action.id not in used for action in flow.actions):
+                self.apply(deletes=[flow])
+        self._meters.keep(used)
+
+    @property
+    def meters(self) -> list[Meter]:
+        """The meters that the switch has."""
+        return self._meters.all()
 
     def dump(self) -> list[Flow]:
         """The flows that the switch has, by table and falling priority."""
-        flows = [rule.flow for rule in self._rules()]
+        flows = [self._meters.shown(rule.flow) for rule in self._rules()]
         return sorted(flows, key=lambda flow: (flow.table, -flow.priority, flow.match))
 
     def packets(self, table: int, priority: int, match: Match) -> int:
@@ -94,7 +112,7 @@ class FakeSwitch:
         arrive(state, port, tunnel)
         came_in = self._ports.get(port)
         recirculations = 1 if came_in is not None and came_in.is_tunnel else 0
-        board = Switchboard(self._tables, self._ports, self.conntrack, self._fragments)
+        board = Switchboard(self._tables, self._ports, self.conntrack, self._fragments, self._meters)
         passage = Passage(board, recirculations)
         frame = packet if isinstance(packet, bytes) else packet.build()
         passage.start(0, state[:HEADERS_FROM], InFlight(bytearray(frame), tunnel.dst))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -68,6 +68,9 @@ class _Connection:
         await asyncio.sleep(0)
         self._switch.apply(adds, deletes)
         return ()
+
+    async def keep_meters(self, used: Collection[int]) -> None:
+        self._switch.keep_meters(used)
 
     async def flush_ct_zone(self, zone: int) -> None:
         self._switch.conntrack.flush(zone)

@@ -23,6 +23,7 @@ from alcor.dataplane.values import (
     Ct,
     Foreign,
     InPort,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -141,6 +142,10 @@ def _encode_clone(action: Clone) -> bytes:
     return _nicira(_CLONE, bytes(6) + encode_actions(action.actions))
 
 
+def _refuse_meter(action: Meter) -> bytes:
+    raise ValueError(f"meter {action.id} stands first among a flow's actions, or nowhere")
+
+
 def _refuse_foreign(action: Foreign) -> bytes:
     raise ValueError(f"what somebody else's flow does is never sent: {action.raw.hex()}")
 
@@ -164,6 +169,7 @@ _ENCODE: dict[type[Action], Callable[[Action], bytes]] = {
     Conjunction: _for(Conjunction, _encode_conjunction),
     Controller: _for(Controller, _encode_controller),
     Clone: _for(Clone, _encode_clone),
+    Meter: _for(Meter, _refuse_meter),
     Foreign: _for(Foreign, _refuse_foreign),
 }
 

@@ -50,6 +50,7 @@ _NUMBERS = (
     _both("eth_type", 5, _NXM_OF, 3),
     _only("vlan_tci", _NXM_OF, 4),
     _only("ip_frag", _NXM_NX, 26),
+    _only("ip_dscp", _OXM, 8),
     _both("ip_proto", 10, _NXM_OF, 6),
     _only("nw_ttl", _NXM_NX, 29),
     _both("ip_src", 11, _NXM_OF, 7),
@@ -131,7 +132,7 @@ def _form(rank: int, name: str, number: _Number) -> _Form:
         full=(1 << bits) - 1,
         reference=reference,
         constant=reference if name == "in_port" else _header(number.oxm, size),
-        width=moved * 8,
+        width=min(bits, moved * 8),
     )
 
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from alcor.dataplane.openflow.actions import encode_actions
 from alcor.dataplane.openflow.fields import encode_match
-from alcor.dataplane.values import Action, Flow
+from alcor.dataplane.values import Action, Flow, Meter
 
 VERSION = 5  # OpenFlow 1.4
 HEADER_BYTES = 8
@@ -41,6 +41,7 @@ class Kind(IntEnum):
     MULTIPART_REPLY = 19
     BARRIER_REQUEST = 20
     BARRIER_REPLY = 21
+    METER_MOD = 29
     BUNDLE_CONTROL = 33
     BUNDLE_ADD = 34
 
@@ -52,6 +53,14 @@ class Command(IntEnum):
     MODIFY_STRICT = 2
     DELETE = 3
     DELETE_STRICT = 4
+
+
+class MeterCommand(IntEnum):
+    """What a meter-mod does. A meter that is deleted takes the flows that use it along."""
+
+    ADD = 0
+    MODIFY = 1
+    DELETE = 2
 
 
 class Nicira(IntEnum):
@@ -77,14 +86,20 @@ class Bundle(IntEnum):
 _Header = struct.Struct(">BBHI")
 _FlowMod = struct.Struct(">BBHIQQBBHHHIIIHH")
 _Apply = struct.Struct(">HHI")
+_UseMeter = struct.Struct(">HHI")
+_MeterMod = struct.Struct(">HHI")
+_DropBand = struct.Struct(">HHII4x")
 _Bundle = struct.Struct(">IHH")
 _BundleAdd = struct.Struct(">BBHII2xH")
 _PacketOut = struct.Struct(">IIH6x")
 _FlowStats = struct.Struct(">HH4xB3xII4xQQ")
 _FlowMonitor = struct.Struct(">HH4xIIIHBB")
 _ATOMIC_ORDERED = 3
-_APPLY_ACTIONS = 4
-_MULTIPART_FLOW, MULTIPART_MONITOR = 1, 16
+_APPLY_ACTIONS, _USE_METER = 4, 6
+_MULTIPART_FLOW, _MULTIPART_METER_CONFIG, MULTIPART_MONITOR = 1, 10, 16
+_ALL_METERS = 0xFFFFFFFF
+METER_KBPS, METER_PACKETS, METER_BURST = 1, 2, 4  # flags
+BAND_DROP = 1
 _MONITOR_CHANGES = 2 | 4 | 8  # flows added, removed, modified; not those that are there already
 _NO_BUFFER = 0xFFFFFFFF
 
@@ -150,8 +165,7 @@ def flow_mod(xid: int, command: Command, flow: Flow) -> bytes:
     try:
         body = encode_match(flow.match)
         if flow.actions and command is not Command.DELETE_STRICT:
-            actions = encode_actions(flow.actions)
-            body += _Apply.pack(_APPLY_ACTIONS, (8 + len(actions)) & 0xFFFF, 0) + actions
+            body += _encode_instructions(flow.actions)
         length = _FlowMod.size + len(body)
         if length + _BundleAdd.size > MESSAGE_BYTES_MAX:
             raise ValueError(f"it takes {length} bytes, more than one message may have ({MESSAGE_BYTES_MAX})")
@@ -161,6 +175,34 @@ def flow_mod(xid: int, command: Command, flow: Flow) -> bytes:
         raise ValueError(
             f"flow {flow.table}/{flow.priority} {_named(flow)} cannot be sent: {error}"
         ) from error
+
+
+def _encode_instructions(actions: Sequence[Action]) -> bytes:
+    use = b""
+    if isinstance(actions[0], Meter):
+        use, actions = _UseMeter.pack(_USE_METER, _UseMeter.size, actions[0].id), actions[1:]
+    if not actions:
+        return use
+    encoded = encode_actions(actions)
+    return use + _Apply.pack(_APPLY_ACTIONS, (8 + len(encoded)) & 0xFFFF, 0) + encoded
+
+
+def meter_mod(xid: int, command: MeterCommand, meter: Meter) -> bytes:
+    """Add, change or delete a meter; one that is deleted is known by its id alone. Raises ValueError."""
+    flags = (METER_PACKETS if meter.is_packets else METER_KBPS) | METER_BURST
+    try:
+        body = _MeterMod.pack(command, flags, meter.id)
+        if command is not MeterCommand.DELETE:
+            body += _DropBand.pack(BAND_DROP, _DropBand.size, meter.rate, meter.burst)
+    except struct.error as error:
+        raise ValueError(f"{meter} cannot be sent: {error}") from error
+    return message(Kind.METER_MOD, xid, body)
+
+
+def meter_config_request(xid: int) -> bytes:
+    """Ask what all meters are."""
+    request = struct.pack(">HH4xI4x", _MULTIPART_METER_CONFIG, 0, _ALL_METERS)
+    return message(Kind.MULTIPART_REQUEST, xid, request)
 
 
 def _named(flow: Flow) -> str:

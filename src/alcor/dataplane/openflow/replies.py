@@ -11,9 +11,19 @@ from dataclasses import dataclass
 
 from alcor.dataplane.openflow.actions import decode_actions
 from alcor.dataplane.openflow.fields import Malformed, decode_match, decode_terms
-from alcor.dataplane.openflow.messages import HEADER_BYTES, MULTIPART_MONITOR, NICIRA, VERSION, Nicira
+from alcor.dataplane.openflow.messages import (
+    BAND_DROP,
+    HEADER_BYTES,
+    METER_BURST,
+    METER_KBPS,
+    METER_PACKETS,
+    MULTIPART_MONITOR,
+    NICIRA,
+    VERSION,
+    Nicira,
+)
 from alcor.dataplane.openflow.reasons import reason_of
-from alcor.dataplane.values import Action, Flow, Foreign, Match
+from alcor.dataplane.values import Action, Flow, Foreign, Match, Meter
 
 _Header = struct.Struct(">BBHI")
 _Multipart = struct.Struct(">HH4x")
@@ -23,8 +33,10 @@ _FlowStats = struct.Struct(">HB9xHHHHHxxQQQ")
 _Instruction = struct.Struct(">HH")
 _Property = struct.Struct(">HH")
 _Error = struct.Struct(">HH")
-_MULTIPART_FLOW, _MORE = 1, 1
-_APPLY_ACTIONS = 4
+_MeterConfig = struct.Struct(">HHI")
+_Band = struct.Struct(">HHII4x")
+_MULTIPART_FLOW, _MULTIPART_METER_CONFIG, _MORE = 1, 10, 1
+_APPLY_ACTIONS, _USE_METER = 4, 6
 _FLOW_MOD_BYTES = 48
 
 
@@ -102,6 +114,32 @@ def flow_stats(body: bytes) -> list[Counted]:
     return flows
 
 
+def meter_configs(body: bytes) -> list[Meter]:
+    """The meters in one part of a meter-config reply; what is none of ours in kind has rate 0. Raises Malformed."""
+    kind = _Multipart.unpack_from(body)[0] if len(body) >= _Multipart.size else None
+    if kind != _MULTIPART_METER_CONFIG:
+        raise Malformed(f"a multipart reply of type {kind}, not meters")
+    meters = []
+    start = _Multipart.size
+    while start < len(body):
+        length, flags, number = (
+            _MeterConfig.unpack_from(body, start) if start + _MeterConfig.size <= len(body) else (0, 0, 0)
+        )
+        if length < _MeterConfig.size or start + length > len(body):
+            raise Malformed(f"a meter at byte {start} is cut off, or has length {length}")
+        meters.append(_decode_meter(number, flags, body[start + _MeterConfig.size : start + length]))
+        start += length
+    return meters
+
+
+def _decode_meter(number: int, flags: int, bands: bytes) -> Meter:
+    is_known = len(bands) == _Band.size and flags in (METER_KBPS | METER_BURST, METER_PACKETS | METER_BURST)
+    kind, _, rate, burst = _Band.unpack(bands) if is_known else (0, 0, 0, 0)
+    if kind != BAND_DROP:
+        return Meter(number, 0, 0)
+    return Meter(number, rate, burst, bool(flags & METER_PACKETS))
+
+
 def _decode_flow(body: bytes, start: int, end: int) -> Counted:
     _, table, priority, idle, hard, _, _, cookie, packets, octets = _FlowStats.unpack_from(body, start)
     match, at = decode_match(body, start + _FlowStats.size)
@@ -119,6 +157,8 @@ def _decode_instructions(body: bytes, start: int, end: int) -> tuple[Action, ...
             raise Malformed(f"an instruction at byte {start} is cut off, or has length {length}")
         if kind == _APPLY_ACTIONS:
             actions += decode_actions(body, start + 8, start + length)
+        elif kind == _USE_METER:
+            actions = (Meter(int.from_bytes(body[start + 4 : start + 8], "big"), 0, 0), *actions)
         else:
             actions += (Foreign(body[start : start + length]),)
         start += length

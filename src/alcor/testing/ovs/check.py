@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from alcor.dataplane.values import (
     CT_INV,
     FIELDS,
+    METER_MAX,
     Action,
     Clone,
     Conjunction,
@@ -15,6 +16,7 @@ from alcor.dataplane.values import (
     Flow,
     Foreign,
     Match,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -63,6 +65,9 @@ def checked_pattern(flow: Flow) -> Pattern:
     matched = new_state()
     for (slot, _), value in zip(pattern.slots, pattern.values, strict=True):
         matched[slot] = value
+    meters = [action for action in flow.actions if isinstance(action, Meter)]
+    if meters and (meters != [flow.actions[0]] or not 0 < meters[0].id <= METER_MAX):
+        raise FlowRefused(f"OFPMMFC_INVALID_METER: {meters}")
     _check_actions(flow.actions, pattern, matched)
     return pattern
 

@@ -11,6 +11,7 @@ from alcor.testing.ovs.classifier import Classifier
 from alcor.testing.ovs.extract import extract
 from alcor.testing.ovs.flight import InFlight
 from alcor.testing.ovs.fragments import Fragments
+from alcor.testing.ovs.meters import Meters
 from alcor.testing.ovs.rewrite import Changes, rewrite
 from alcor.testing.ovs.state import (
     CT_IPV6_DST,
@@ -47,6 +48,7 @@ from alcor.testing.ovs.state import (
 from alcor.testing.ovs.translate import (
     NO_TUNNEL,
     Fork,
+    Police,
     Port,
     Punt,
     Recirculate,
@@ -106,6 +108,7 @@ class Switchboard:
     ports: Mapping[int, Port]
     conntrack: Conntrack
     fragments: Fragments
+    meters: Meters
 
 
 class Passage:
@@ -138,6 +141,9 @@ class Passage:
         for step in steps:
             if isinstance(step, Track):
                 packets = [after for packet in packets for after in self._track(step.request, packet, place)]
+            elif isinstance(step, Police):
+                passes = self._board.meters.passes
+                packets = [packet for packet in packets if passes(step.meter, len(packet.frame))]
             for packet in packets:
                 self._do(step, packet, place)
 

@@ -20,6 +20,7 @@ from alcor.testing.ovs.state import (
     ND_OPTION,
     ND_RESERVED,
     ND_TARGET,
+    NW_DSCP,
     NW_DST,
     NW_FRAG,
     NW_PROTO,
@@ -118,7 +119,7 @@ def _ipv4(frame: bytes | bytearray, state: State, layout: Layout) -> None:
     layout.end = at + total
     state[NW_SRC] = int.from_bytes(frame[at + 12 : at + 16], "big")
     state[NW_DST] = int.from_bytes(frame[at + 16 : at + 20], "big")
-    state[NW_TTL], state[NW_PROTO] = frame[at + 8], frame[at + 9]
+    state[NW_TTL], state[NW_PROTO], state[NW_DSCP] = frame[at + 8], frame[at + 9], frame[at + 1] >> 2
     fragment = int.from_bytes(frame[at + 6 : at + 8], "big") & 0x3FFF
     if fragment:
         state[NW_FRAG] = FRAG_ANY | (FRAG_LATER if fragment & 0x1FFF else 0)
@@ -141,6 +142,7 @@ def _ipv6(frame: bytes | bytearray, state: State, layout: Layout) -> None:
         return
     layout.l4, layout.proto, state[NW_FRAG] = behind
     state[NW_TTL], state[NW_PROTO] = frame[at + 7], layout.proto
+    state[NW_DSCP] = int.from_bytes(frame[at : at + 2], "big") >> 6 & 0x3F
     _transport(frame, state, layout)
 
 

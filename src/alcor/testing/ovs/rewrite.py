@@ -23,6 +23,7 @@ from alcor.testing.ovs.state import (
     ND_OPTION,
     ND_RESERVED,
     ND_TARGET,
+    NW_DSCP,
     NW_DST,
     NW_PROTO,
     NW_SRC,
@@ -42,8 +43,8 @@ _ND = (ND_RESERVED, ND_OPTION, ND_TARGET, ARP_SHA, ARP_THA)  # the option's type
 _CHECKSUMS = {_TCP: (16, 20), _UDP: (6, 8), _ICMPV6: (2, 4)}  # where it stands, bytes that must be there
 _WITH_PORTS = {0x0800: (_TCP, _UDP, _ICMP), 0x86DD: (_TCP, _UDP, _ICMPV6)}
 _BY_TYPE = {
-    0x0800: (NW_SRC, NW_DST, NW_TTL),
-    0x86DD: (IPV6_SRC, IPV6_DST, NW_TTL),
+    0x0800: (NW_SRC, NW_DST, NW_DSCP, NW_TTL),
+    0x86DD: (IPV6_SRC, IPV6_DST, NW_DSCP, NW_TTL),
     0x0806: (NW_SRC, NW_DST, NW_PROTO, ARP_SHA, ARP_THA),
 }
 
@@ -144,10 +145,20 @@ def _set_network(frame: bytearray, layout: Layout, slot: int, value: int) -> Non
         if _ipv6_checksum_follows(frame, layout):
             _update_transport_checksum(frame, layout, _Span(place, 16), value)
         frame[place : place + 16] = value.to_bytes(16, "big")
+    elif slot == NW_DSCP:
+        _set_dscp(frame, at, value)
     elif frame[at - 2 : at] == b"\x08\0":
         _replace(frame, _Span(at + 8, 2), value << 8 | frame[at + 9], at + 10)
     else:
         frame[at + 7] = value
+
+
+def _set_dscp(frame: bytearray, at: int, value: int) -> None:
+    word = int.from_bytes(frame[at : at + 2], "big")
+    if frame[at - 2 : at] == b"\x08\0":
+        _replace(frame, _Span(at, 2), word & 0xFF03 | value << 2, at + 10)
+    else:
+        frame[at : at + 2] = (word & 0xF03F | value << 6).to_bytes(2, "big")
 
 
 def _ipv6_checksum_follows(frame: bytearray, layout: Layout) -> bool:

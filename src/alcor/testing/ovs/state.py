@@ -18,7 +18,8 @@ State = list[int]
 _NAMES = (
     "in_port metadata tun_id tun_src tun_dst tun_option tun_option_present "
     "reg0 reg1 reg2 reg3 reg4 reg5 reg6 reg7 reg8 reg9 reg10 reg11 reg12 reg13 reg14 reg15 "
-    "eth_src eth_dst eth_type vlan_tci vlan_tpid nw_proto nw_frag nw_ttl nw_src nw_dst ipv6_src ipv6_dst tp_src tp_dst "
+    "eth_src eth_dst eth_type vlan_tci vlan_tpid nw_proto nw_frag nw_ttl nw_dscp "
+    "nw_src nw_dst ipv6_src ipv6_dst tp_src tp_dst "
     "arp_sha arp_tha nd_target nd_reserved nd_option "
     "ct_state ct_zone ct_mark ct_nw_proto ct_nw_src ct_nw_dst ct_ipv6_src ct_ipv6_dst ct_tp_src ct_tp_dst conj_id"
 )
@@ -29,8 +30,8 @@ IN_PORT, TUN_ID, TUN_SRC, TUN_DST = (SLOT[name] for name in ("in_port", "tun_id"
 TUN_OPTION, TUN_OPTION_PRESENT = SLOT["tun_option"], SLOT["tun_option_present"]
 ETH_SRC, ETH_DST, ETH_TYPE = SLOT["eth_src"], SLOT["eth_dst"], SLOT["eth_type"]
 VLAN_TCI, VLAN_TPID = SLOT["vlan_tci"], SLOT["vlan_tpid"]
-NW_PROTO, NW_FRAG, NW_TTL, NW_SRC, NW_DST = (
-    SLOT[f"nw_{name}"] for name in ("proto", "frag", "ttl", "src", "dst")
+NW_PROTO, NW_FRAG, NW_TTL, NW_DSCP, NW_SRC, NW_DST = (
+    SLOT[f"nw_{name}"] for name in ("proto", "frag", "ttl", "dscp", "src", "dst")
 )
 IPV6_SRC, IPV6_DST, TP_SRC, TP_DST = (SLOT[name] for name in ("ipv6_src", "ipv6_dst", "tp_src", "tp_dst"))
 ARP_SHA, ARP_THA = SLOT["arp_sha"], SLOT["arp_tha"]
@@ -69,6 +70,7 @@ _ELSEWHERE = {
     "tun_metadata0": ("tun_option", 32),
     "ip_proto": ("nw_proto", 8),
     "ip_frag": ("nw_frag", 2),
+    "ip_dscp": ("nw_dscp", 6),
     "ct_state": ("ct_state", 8),
     "ip_src": ("nw_src", 32),
     "ip_dst": ("nw_dst", 32),
@@ -142,7 +144,7 @@ _NEEDS = {
     Need.ARP: "arp_op arp_spa arp_tpa arp_sha arp_tha",
     Need.IPV4: "ip_src ip_dst",
     Need.IPV6: "ipv6_src ipv6_dst",
-    Need.IP: "ip_proto ip_frag nw_ttl",
+    Need.IP: "ip_proto ip_frag ip_dscp nw_ttl",
     Need.TCP: "tcp_src tcp_dst",
     Need.UDP: "udp_src udp_dst",
     Need.ICMP: "icmp_type icmp_code",

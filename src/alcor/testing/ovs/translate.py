@@ -19,6 +19,7 @@ from alcor.dataplane.values import (
     Ct,
     Foreign,
     InPort,
+    Meter,
     Move,
     Output,
     OutputField,
@@ -104,6 +105,13 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class Police:
+    """Drop the packet, with all that is still to be done with it in this list, if a meter says so."""
+
+    meter: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recirculate:
     """Start over in a table with a copy of the packet and this metadata."""
 
@@ -128,7 +136,7 @@ class Fork:
     steps: list[Step]
 
 
-Step = Rewrite | Send | Track | Recirculate | Punt | Fork
+Step = Rewrite | Send | Track | Police | Recirculate | Punt | Fork
 
 
 @dataclass(slots=True)
@@ -217,6 +225,8 @@ class Translation:
                 self._commit()
                 level = self._levels[-1]
                 self._steps.append(Punt(action, level.table, level.cookie, self._state[:HEADERS_FROM]))
+            case Meter(number):
+                self._steps.append(Police(number))
             case Conjunction() | Foreign():
                 pass
         return True
