@@ -12,7 +12,18 @@ from alcor.base.net import Cidr, Ip, Mac
 from alcor.base.wire import alcor_pb2 as wire
 from alcor.dataplane.rows import Row
 from alcor.features.network.flows import NetworkRow
-from alcor.features.port.flows import AddressPair, FloodRow, NeighbourRow, PortRow
+from alcor.features.port.flows import (
+    AddressPair,
+    FloodRow,
+    NeighbourRow,
+    OwnerRow,
+    PortRow,
+    SharedAddressRow,
+    SharedMacRow,
+    one_address,
+    owner_key,
+    shared_key,
+)
 from alcor.features.security_group.flows import GroupSetRow, RuleRow
 
 Rows = dict[str, dict[str, Row]]
@@ -52,6 +63,9 @@ class Wanted:
     rules: dict[str, RuleRow] = field(default_factory=dict)
     networks_down: set[str] = field(default_factory=set)
     sets: dict[tuple[str, ...], int] = field(default_factory=dict)
+    owners: dict[Ip, str] = field(
+        default_factory=dict
+    )  # address of pairs -> id of the port that claimed it last
 
     def rule(self, group: str, direction: str, version: int = 4, **fields: object) -> str:
         """A rule with the next number; answers its id."""
@@ -116,6 +130,16 @@ class Wanted:
                 generation=nic.generation,
             )
             rows[f"flood:{nic.network}"][nic.host] = FloodRow(host=nic.host, tunnel_ip=tunnel_ip)
+            for each in nic.pairs:
+                self._place_pair(rows[f"neighbours:{nic.network}"], nic, each)
+
+    def _place_pair(self, rows: dict[str, Row], nic: Nic, pair: AddressPair) -> None:
+        if pair.mac != nic.mac:
+            rows[shared_key(pair.mac)] = SharedMacRow(mac=pair.mac)
+        if address := one_address(pair):
+            rows[shared_key(address)] = SharedAddressRow(address=address)
+            if self.owners.get(address) == nic.id:
+                rows[owner_key(address)] = OwnerRow(port=nic.id, address=address, mac=pair.mac)
 
 
 class Feed:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
+from alcor.agent.claims import WINDOW_S, Claims
 from alcor.agent.derive import Change, Deriver, Place
 from alcor.agent.dial import dialler
 from alcor.agent.inspect import Inspector, Survey
@@ -30,6 +31,7 @@ from alcor.base.config import Settings
 from alcor.base.metrics import FLOWS_DERIVED, SWITCH_CONNECTS
 from alcor.base.net import Ip
 from alcor.base.telemetry import Meters, log, log_warning
+from alcor.dataplane.openflow.replies import PacketIn
 from alcor.dataplane.pipeline import tunnel_peers
 from alcor.dataplane.rows import HostFacts, HostFeature, Interface
 from alcor.dataplane.values import Flow
@@ -83,6 +85,7 @@ class HostAgent:
             session, self.deriver, self.reconciler, self._realised, self.idle, self.reconciler.look
         )
         self.inspector = Inspector(session, self.survey.held)
+        self._claims = Claims(session.claim, self._mute)
 
     def rows_changed(self, changed: Changed) -> None:
         """The session has received something."""
@@ -100,6 +103,10 @@ class HostAgent:
         if plugged.tunnel_ofport not in (0, self._facts.tunnel_ofport):
             self._facts = replace(self._facts, tunnel_ofport=plugged.tunnel_ofport)
         self._ring()
+
+    def packet_told(self, told: bytes) -> None:
+        """The switch tells of a packet what its flow says of it."""
+        self._claims.heard(told, asyncio.get_running_loop().time())
 
     def switch_connected(self, switch: FlowSwitch) -> None:
         """There is a connection to the switch, the first or another one."""
@@ -159,6 +166,17 @@ class HostAgent:
             async with asyncio.timeout(ENTER_WAIT_S):
                 await self._entered.wait()
         self._entered.set()
+
+    def _mute(self, iface_id: str) -> None:
+        """Lets the switch tell nothing of the port for a while."""
+        self._hear(iface_id, is_heard=False)
+        asyncio.get_running_loop().call_later(WINDOW_S, lambda: self._hear(iface_id, is_heard=True))
+
+    def _hear(self, iface_id: str, *, is_heard: bool) -> None:
+        interface = self._inbox.interfaces.get(iface_id, self.deriver.interface(iface_id))
+        if interface is not None and interface.is_heard != is_heard:
+            self._inbox.interfaces[iface_id] = replace(interface, is_heard=is_heard)
+            self._ring()
 
     def _ring(self) -> None:
         self._quiet.clear()
@@ -243,10 +261,14 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
 
 async def keep_switch(agent: HostAgent, where: str, bounds: Bounds, meters: Meters) -> None:
     """Keeps the agent connected to the switch whose socket is `where`, until cancelled."""
+
+    async def heard(packet: PacketIn) -> None:
+        agent.packet_told(packet.userdata)
+
     is_told = False
     while True:
         try:
-            switch = await Switch.connect(where, bounds=bounds)
+            switch = await Switch.connect(where, heard, bounds)
         except SwitchGone as gone:
             if not is_told:
                 log_warning("switch out of reach", where=where, why=str(gone))

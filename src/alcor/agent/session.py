@@ -13,9 +13,11 @@ from google.protobuf.message import DecodeError
 
 from alcor.agent.rows import Changed, HostRows, Position
 from alcor.base.metrics import SESSIONS
+from alcor.base.net import Ip
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.base.wire import alcor_pb2 as wire
 from alcor.base.wire.stream import Stream, StreamClosed
+from alcor.dataplane.rows import Claim
 
 
 class Report(NamedTuple):
@@ -62,6 +64,7 @@ class Session:
         self._is_asked = False
         self._reports: dict[str, Report] = {}  # the newest of every row
         self._unsent: dict[str, Report] = {}
+        self._claims: dict[tuple[str, Ip], Claim] = {}  # to be sent; by port and address
         self._acked: Position | None = None
         self._failures: tuple[Failure, ...] = ()
         self._is_ack_due = False
@@ -74,7 +77,7 @@ class Session:
         self._inspected = None
         self.rows.forget_staged()
         self._unsent = dict(self._reports)
-        self._is_ack_due = self._acked is not None
+        self._is_ack_due = self._acked is not None or bool(self._claims)
         return self._hello().SerializeToString()
 
     def receive(self, message: bytes) -> Changed:
@@ -116,6 +119,13 @@ class Session:
         self._is_ack_due = True
         self.wake()
 
+    def claim(self, claim: Claim) -> None:
+        """A port of this host was seen to claim an address."""
+        self._claims.pop((claim.key, claim.address), None)
+        self._claims[claim.key, claim.address] = claim
+        self._is_ack_due = True
+        self.wake()
+
     def inspected(self, answer: wire.Inspected) -> None:
         """What push asked for; it is sent after whatever else there is to be sent."""
         self._inspected = answer
@@ -144,11 +154,15 @@ class Session:
             return self._answer()
         self._is_ack_due = False
         unsent, self._unsent = self._unsent, {}
+        claims, self._claims = self._claims, {}
         ack = wire.Ack(
             position=_wire_position(self._acked),
             reports=[_wire_report(report) for report in unsent.values()],
             failures=[
                 wire.Failure(scope=scope, key=key, reason=reason) for scope, key, reason in self._failures
+            ],
+            claims=[
+                wire.Claim(key=claim.key, address=claim.address, mac=claim.mac) for claim in claims.values()
             ],
         )
         return wire.Envelope(ack=ack).SerializeToString()

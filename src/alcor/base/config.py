@@ -112,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     vni_ranges: Annotated[Ranges, S("from:to,...", "VNIs given to networks.", low=1, high=16_777_215)] = Ranges(((1, 16_777_215),))
     base_mac: Annotated[Mac, S("MAC", "First three bytes (four, if the fourth is not 00) of generated MACs.")] = Mac("fa:16:3e:00:00:00")
     global_physnet_mtu: Annotated[int, S("bytes", "MTU of the network between hosts; networks get it less the tunnel's header.", low=1_280, high=65_535)] = 1_500
+    address_pairs_max: Annotated[int, S("pairs", "Allowed address pairs of one port.", low=0, high=1_000)] = 10
 
     # Quotas per project; -1: no bound
     quota_network: Annotated[int, S("objects", "Networks of a project.", low=-1)] = 100

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from alcor.base.net import Ip, Mac
 from alcor.dataplane.values import Flow
 
 
@@ -34,6 +35,30 @@ class Interface:
     iface_id: str
     name: str
     ofport: int
+    is_heard: bool = (
+        True  # false: it has claimed too much of late, and the switch tells nothing of it for a while
+    )
+
+
+class Claim(NamedTuple):
+    """A port was seen to say that an address is its, with this MAC; `key` is of the port's row in `host:H`."""
+
+    key: str
+    address: Ip
+    mac: Mac
+
+
+def encode_claim(claim: Claim) -> bytes:
+    """The claim as a flow tells it to the agent."""
+    return msgspec.msgpack.encode(claim)
+
+
+def decode_claim(told: bytes) -> Claim | None:
+    """What a flow told, or None where it is no claim."""
+    try:
+        return msgspec.msgpack.decode(told, type=Claim)
+    except msgspec.MsgspecError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product as the control plane sees it: every feature, in dependency order; each imports only those before it."""
 
+from alcor.features.address_pair import goal as address_pair_goal
+from alcor.features.address_pair.model import ADDRESS_OWNER
 from alcor.features.agent import goal as agent_goal
 from alcor.features.agent.model import AGENT, AGENT_STATE, HOST
 from alcor.features.agent.rules import REST as AGENT_REST
@@ -23,7 +25,14 @@ from alcor.store.declare import Schema
 
 REST = (POLICIES_REST, QUOTA_REST, AGENT_REST, NETWORK_REST, SUBNET_REST, SECURITY_GROUP_REST, PORT_REST)
 
-GOAL = (agent_goal.GOAL, network_goal.GOAL, subnet_goal.GOAL, security_group_goal.GOAL, port_goal.GOAL)
+GOAL = (
+    agent_goal.GOAL,
+    network_goal.GOAL,
+    subnet_goal.GOAL,
+    security_group_goal.GOAL,
+    port_goal.GOAL,
+    address_pair_goal.GOAL,
+)
 
 SCHEMA = Schema(
     tables=(
@@ -38,6 +47,7 @@ SCHEMA = Schema(
         GROUP_SET,
         PORT,
         PORT_STATUS,
+        ADDRESS_OWNER,
     ),
     guards=(SHARED_IN_USE,),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from alcor.dataplane.rows import Row
+from alcor.dataplane.rows import Claim, Row
 from alcor.store.declare import Change, Stored, Table
 from alcor.store.reader import Reader, Txn
 
@@ -68,6 +68,7 @@ class Observer:
 
     on_hello: Callable[[Txn, str, HelloFacts], None] | None = None
     on_reports: Callable[[Txn, str, Sequence[Report]], None] | None = None
+    on_claims: Callable[[Txn, str, Sequence[Claim]], None] | None = None
     on_life: Callable[[Txn, Life], None] | None = None
     living: Callable[[Reader], Iterable[Life]] | None = None  # the hosts that are held to be alive
     life_in: Callable[[Change], Life | None] | None = None  # what a record of the log says of a host's life

@@ -8,7 +8,9 @@ Sans-I/O and without a clock: `push.server` brings bytes and time. Rows and inte
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
+from alcor.base.net import Ip, Mac
 from alcor.base.wire.alcor_pb2 import Ack, Hello
+from alcor.dataplane.rows import Claim
 from alcor.goal.compiler import Source
 from alcor.goal.declare import GoalFeature, Report
 from alcor.goal.state import Goal, Step
@@ -95,6 +97,11 @@ class Publisher:
         if ack.HasField("position"):
             session.acked = encode.position_of(ack.position)
         session.failures = {(failure.scope, failure.key): failure.reason for failure in ack.failures}
+        if ack.claims:
+            self.outbox.claims(
+                session.host,
+                [Claim(claim.key, Ip(claim.address), Mac(claim.mac)) for claim in ack.claims],
+            )
         if ack.reports:
             self.outbox.reports(
                 session.host,

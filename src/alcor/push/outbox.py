@@ -6,6 +6,7 @@ Decides nothing: the features' observers do, inside the turn. Bounded by merging
 
 from collections.abc import Callable, Sequence
 
+from alcor.dataplane.rows import Claim
 from alcor.goal.declare import GoalFeature, HelloFacts, Life, Observer, Report
 from alcor.store.reader import Txn
 
@@ -38,6 +39,12 @@ class Outbox:
         for report in reports:
             self.count += report.key not in words.reports
             words.reports[report.key] = report
+
+    def claims(self, host: str, claims: Sequence[Claim]) -> None:
+        """The host has seen ports claim addresses."""
+        words = self._of(host)
+        for claim in claims:
+            self.count += words.claim(claim)
 
     def take(self, words_max: int) -> "Batch":
         """Takes about `words_max` words, host by host; those of one host may be split."""
@@ -88,17 +95,25 @@ class Batch:
 class _Words:
     """What one host said."""
 
-    __slots__ = ("hello", "life", "reports")
+    __slots__ = ("claims", "hello", "life", "reports")
 
     def __init__(self) -> None:
         self.hello: HelloFacts | None = None
         self.life: Life | None = None  # newer than the hello
         self.reports: dict[str, Report] = {}
+        self.claims: dict[tuple[str, str], Claim] = {}  # by port and address; the newest is the last
 
     @property
     def count(self) -> int:
         """How many words these are."""
-        return (self.hello is not None) + (self.life is not None) + len(self.reports)
+        return (self.hello is not None) + (self.life is not None) + len(self.reports) + len(self.claims)
+
+    def claim(self, claim: Claim) -> bool:
+        """Takes in a claim; whether it is one more word."""
+        place = claim.key, claim.address
+        is_new = self.claims.pop(place, None) is None
+        self.claims[place] = claim
+        return is_new
 
     def split(self, words_max: int) -> "_Words":
         """Takes the oldest of these away, about so many."""
@@ -107,6 +122,8 @@ class _Words:
         taken.life, self.life = self.life, None
         for key in list(self.reports)[: max(0, words_max - taken.count)]:
             taken.reports[key] = self.reports.pop(key)
+        for place in list(self.claims)[: max(0, words_max - taken.count)]:
+            taken.claims[place] = self.claims.pop(place)
         return taken
 
     def followed_by(self, newer: "_Words") -> "_Words":
@@ -115,6 +132,7 @@ class _Words:
         merged.hello = newer.hello or self.hello
         merged.life = newer.life or (None if newer.hello else self.life)
         merged.reports = {**self.reports, **newer.reports}
+        merged.claims = {**self.claims, **newer.claims}
         return merged
 
     def tell(self, txn: Txn, host: str, observer: Observer) -> None:
@@ -125,3 +143,5 @@ class _Words:
             observer.on_life(txn, self.life)
         if self.reports and observer.on_reports:
             observer.on_reports(txn, host, list(self.reports.values()))
+        if self.claims and observer.on_claims:
+            observer.on_claims(txn, host, list(self.claims.values()))

@@ -119,9 +119,11 @@ class Machine:
         return own[0] if own else (link_local(self.mac) if version == 6 else Ip("0.0.0.0"))
 
     def _on_arp(self, arp: Arp) -> None:
-        if arp.operation == 2:
+        if (
+            arp.operation == 2 or arp.sender_ip in self._known
+        ):  # RFC 826: what is known is learnt anew from anybody
             self._known[arp.sender_ip] = arp.sender_mac
-        elif arp.target_ip in self.addresses:
+        if arp.operation == 1 and arp.target_ip in self.addresses:
             answer = Arp(2, self.mac, arp.target_ip, arp.sender_mac, arp.sender_ip)
             self._emit(Packet(self.mac, arp.sender_mac, answer))
 

@@ -105,9 +105,10 @@ class WorldHost:
         """An agent that knows nothing, on the switch as it is."""
         rows = HostRows([kind for feature in HOST for kind in feature.rows])
         session = Session(HostIdentity(self.name, self.tunnel_ip, "world"), rows)
-        self.agent = HostAgent(HOST, session, HostFacts(self.name, self.tunnel_ip, 0), Meters())
+        agent = self.agent = HostAgent(HOST, session, HostFacts(self.name, self.tunnel_ip, 0), Meters())
         self.agent.plugged(Plugged(tuple(self.interfaces.values()), (), TUNNEL_OFPORT))
         self.agent.switch_connected(_Connection(self.switch))
+        self.switch.on_packet_in = lambda packet: agent.packet_told(packet.userdata)
         backoff = Backoff(100, 1_000, self.world.random)
         self._tasks = [
             asyncio.create_task(self.agent.run()),
@@ -120,7 +121,7 @@ class WorldHost:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks, self.agent = [], None
+        self._tasks, self.agent, self.switch.on_packet_in = [], None, None
 
     async def restart_switch(self) -> None:
         """The switch loses its flows and connections, and the agent's connection to it."""

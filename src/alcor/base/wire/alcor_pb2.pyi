@@ -116,14 +116,16 @@ class Row(_message.Message):
     def __init__(self, scope: _Optional[str] = ..., key: _Optional[str] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class Ack(_message.Message):
-    __slots__ = ("position", "reports", "failures")
+    __slots__ = ("position", "reports", "failures", "claims")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
     position: Position
     reports: _containers.RepeatedCompositeFieldContainer[Report]
     failures: _containers.RepeatedCompositeFieldContainer[Failure]
-    def __init__(self, position: _Optional[_Union[Position, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[Failure, _Mapping]]] = ...) -> None: ...
+    claims: _containers.RepeatedCompositeFieldContainer[Claim]
+    def __init__(self, position: _Optional[_Union[Position, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[Failure, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("key", "generation", "realised", "reason")
@@ -136,6 +138,16 @@ class Report(_message.Message):
     realised: bool
     reason: str
     def __init__(self, key: _Optional[str] = ..., generation: _Optional[int] = ..., realised: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Claim(_message.Message):
+    __slots__ = ("key", "address", "mac")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    address: str
+    mac: str
+    def __init__(self, key: _Optional[str] = ..., address: _Optional[str] = ..., mac: _Optional[str] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("scope", "key", "reason")

@@ -32,7 +32,17 @@ from alcor.dataplane.pipeline import (
     put_out,
     where,
 )
-from alcor.dataplane.rows import FlowRule, HostFeature, HostView, Realisable, Row, RowIndex, RowNeed
+from alcor.dataplane.rows import (
+    Claim,
+    FlowRule,
+    HostFeature,
+    HostView,
+    Realisable,
+    Row,
+    RowIndex,
+    RowNeed,
+    encode_claim,
+)
 from alcor.dataplane.values import ETH_ARP, Flow, InPort, Output, Resubmit, SetField
 from alcor.features.network.flows import NetworkRow
 from alcor.features.port.port_security import Identity, port_security_flows
@@ -73,6 +83,36 @@ class NeighbourRow(Row, tag="neighbour", frozen=True, kw_only=True):
     generation: int = 0
 
 
+class SharedMacRow(Row, tag="shared_mac", frozen=True, kw_only=True):
+    """In `neighbours:N` under `shared_key`: a MAC of allowed pairs that is no claimant's own. One row behind many."""
+
+    mac: Mac
+
+
+class SharedAddressRow(Row, tag="shared_address", frozen=True, kw_only=True):
+    """In `neighbours:N` under `shared_key`: an address of allowed pairs, so that nobody here answers for it."""
+
+    address: Ip
+
+
+class OwnerRow(Row, tag="owner", frozen=True, kw_only=True):
+    """In `neighbours:N` under `owner_key`: which claimant was the last to claim an address, and with which MAC."""
+
+    port: str
+    address: Ip
+    mac: Mac
+
+
+def shared_key(shared: Ip | Mac) -> str:
+    """The key of a shared address or MAC."""
+    return f"shared/{shared}"
+
+
+def owner_key(address: Ip) -> str:
+    """The key of an address's owner."""
+    return f"owner/{address}"
+
+
 class FloodRow(Row, tag="flood", frozen=True, kw_only=True):
     """In `flood:N` under the host's name: a host with a port of the network. One row behind many ports."""
 
@@ -90,7 +130,7 @@ def _sets_of_groups(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, i
 
 
 def _claimed_addresses(scope: str, key: str, row: NeighbourRow) -> Iterator[tuple[tuple[str, Ip], str]]:
-    for address in (*_answered(row), *(Ip(pair.cidr.split("/")[0]) for pair in row.pairs if _is_host(pair))):
+    for address in (*_answered(row), *(address for pair in row.pairs if (address := one_address(pair)))):
         yield (scope, address), key
 
 
@@ -110,7 +150,7 @@ FLOOD_HOSTS_MAX = 700
 
 def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
     """A plugged port that is administratively up: where it speaks, what it may say, and how packets reach it."""
-    vni = _vni(view, row.network)
+    vni = vni_of(view, row.network)
     interface = view.interface(row.id)
     if vni is None or interface is None or not row.admin_state_up:
         return
@@ -127,12 +167,12 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
         go(PORT_SECURITY if row.port_security else BORROWED),
     )
     if row.port_security:
-        yield from port_security_flows(port, _identities(row))
+        yield from port_security_flows(port, _identities(view, row, is_heard=interface.is_heard))
         yield flow(BORROWED, 10, where(vni=vni, eth_src=mac_int(row.mac)))
     else:
         yield flow(LEAVE, 100, where(source_port=port), go(DELIVER))
 
-    for address in row.addresses:
+    for address in dict.fromkeys((*row.addresses, *filter(None, map(one_address, row.pairs)))):
         if ip_version(address) == 4:
             # An announcement of one's own address is not a question.
             own = where(source_port=port, eth_type=ETH_ARP, arp_op=1, arp_tpa=ip_int(address))
@@ -149,21 +189,15 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
 
 def neighbour_flows(view: HostView, scope: str, row: NeighbourRow) -> Iterator[Flow]:
     """Where a port of the network is, who it is when it sends from another host, and answers on its behalf."""
-    vni = _vni(view, scope.removeprefix("neighbours:"))
+    vni = vni_of(view, scope.removeprefix("neighbours:"))
     if vni is None:
         return
     for address in _answered(row):
-        if len(view.find(ADDRESS_CLAIMS, (scope, address))) == 1:
+        if view.row(SharedAddressRow, scope, shared_key(address)) is None:
             yield _answer(vni, address, row.mac)
-    for mac in _macs(row):
-        claimants = view.find(MAC_CLAIMS, (scope, mac))
-        if len(claimants) > 1 or mac != row.mac:
-            rows = [claim for key in claimants if (claim := view.row(NeighbourRow, scope, key))]
-            if rows[0] == row:
-                yield from _shared_mac_flows(view, vni, mac, dict(zip(claimants, rows, strict=True)))
-        elif row.host != view.facts.host:
-            yield _known_source(vni, mac, row.tunnel_ip, row.group_set)
-            yield flow(REMOTE, 10, where(vni=vni, eth_dst=mac_int(mac)), *_towards(view, row), go(LEAVE))
+    if row.host != view.facts.host and view.row(SharedMacRow, scope, shared_key(row.mac)) is None:
+        yield known_source(vni, row.mac, row.tunnel_ip, row.group_set)
+        yield flow(REMOTE, 10, where(vni=vni, eth_dst=mac_int(row.mac)), *towards(view, row), go(LEAVE))
 
 
 def flood_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]:
@@ -198,17 +232,24 @@ def scopes_of_port(row: PortRow) -> Iterator[str]:
     yield from (f"security_group:{group}" for group in row.groups)
 
 
-def _vni(view: HostView, network: str) -> int | None:
+def vni_of(view: HostView, network: str) -> int | None:
+    """The number of a network that is administratively up."""
     row = view.row(NetworkRow, f"network:{network}", "network")
     return row.vni if row and row.admin_state_up else None
 
 
-def _identities(row: PortRow) -> Iterator[Identity]:
+def one_address(pair: AddressPair) -> Ip | None:
+    """The pair's address, if it is one and not a network."""
+    is_one = prefix_length(pair.cidr) == (32 if ip_version(pair.cidr) == 4 else 128)
+    return Ip(pair.cidr.partition("/")[0]) if is_one else None
+
+
+def _identities(view: HostView, row: PortRow, *, is_heard: bool) -> Iterator[Identity]:
     """Every (MAC, addresses) that the port may speak with: its own, its pairs, and each MAC's link-local address."""
     for address in row.addresses:
         yield Identity(row.mac, Cidr(f"{address}/{32 if ip_version(address) == 4 else 128}"))
     for pair in row.pairs:
-        yield Identity(pair.mac, pair.cidr)
+        yield Identity(pair.mac, pair.cidr, _claim(view, row, pair) if is_heard else b"")
     for mac in dict.fromkeys((row.mac, *(pair.mac for pair in row.pairs if ip_version(pair.cidr) == 6))):
         yield Identity(mac, Cidr(f"{link_local(mac)}/128"))
 
@@ -220,12 +261,18 @@ def _answered(row: NeighbourRow) -> Iterator[Ip]:
         yield link_local(row.mac)
 
 
+def _claim(view: HostView, row: PortRow, pair: AddressPair) -> bytes:
+    """What the agent is told when the port claims the pair's address; nothing, if the address is known to be its."""
+    address = one_address(pair)
+    if address is None:
+        return b""
+    owner = view.row(OwnerRow, f"neighbours:{row.network}", owner_key(address))
+    is_known = owner is not None and (owner.port, owner.mac) == (row.id, pair.mac)
+    return b"" if is_known else encode_claim(Claim(row.id, address, pair.mac))
+
+
 def _macs(row: NeighbourRow) -> Iterator[Mac]:
     yield from dict.fromkeys((row.mac, *(pair.mac for pair in row.pairs)))
-
-
-def _is_host(pair: AddressPair) -> bool:
-    return prefix_length(pair.cidr) == (32 if ip_version(pair.cidr) == 4 else 128)
 
 
 def _answer(vni: int, address: Ip, mac: Mac) -> Flow:
@@ -257,47 +304,31 @@ def _answer(vni: int, address: Ip, mac: Mac) -> Flow:
     )
 
 
-def _tunnel(ip: Ip) -> int:
+def tunnel_number(ip: Ip) -> int:
+    """The address of a tunnel's end as a number. Raises ValueError if it is not IPv4."""
     if ip_version(ip) != 4:
         raise ValueError(f"Tunnel address {ip} is not IPv4; give its host an IPv4 address for tunnels")
     return ip_int(ip)
 
 
-def _known_source(vni: int, mac: Mac, tunnel_ip: Ip, group_set: int) -> Flow:
-    sender = where(vni=vni, eth_src=mac_int(mac), tun_src=_tunnel(tunnel_ip))
+def known_source(vni: int, mac: Mac, tunnel_ip: Ip, group_set: int) -> Flow:
+    """Which group set a packet from a tunnel is of."""
+    sender = where(vni=vni, eth_src=mac_int(mac), tun_src=tunnel_number(tunnel_ip))
     return flow(SOURCE, 10, sender, load("source_set", group_set), go(DESTINATION))
 
 
-def _towards(view: HostView, row: NeighbourRow) -> tuple[SetField, SetField, SetField]:
+def towards(view: HostView, row: NeighbourRow) -> tuple[SetField, SetField, SetField]:
+    """What sends a packet to the neighbour's host."""
     return (
         load("target_port", view.facts.tunnel_ofport),
-        load("tunnel", _tunnel(row.tunnel_ip)),
+        load("tunnel", tunnel_number(row.tunnel_ip)),
         load("target_set", row.group_set),
     )
 
 
-def _shared_mac_flows(
-    view: HostView, vni: int, mac: Mac, claimants: dict[str, NeighbourRow]
-) -> Iterator[Flow]:
-    """A MAC of allowed pairs: each claimant gets the packet; a sender is known where all on its host are of one set."""
-    here: list[SetField | Resubmit] = []
-    away: list[SetField | Resubmit] = []
-    sets_from: dict[Ip, set[int]] = {}
-    for key, row in claimants.items():
-        if row.host != view.facts.host:
-            away += (*_towards(view, row), go(LEAVE))
-            sets_from.setdefault(row.tunnel_ip, set()).add(row.group_set)
-        elif interface := view.interface(key):
-            here += (load("target_port", interface.ofport), load("target_set", row.group_set), go(LEAVE))
-    yield flow(DESTINATION, 30, where(vni=vni, eth_dst=mac_int(mac), origin=LOCAL), *here, *away)
-    yield flow(DESTINATION, 20, where(vni=vni, eth_dst=mac_int(mac)), *here)
-    for tunnel_ip, sets in sets_from.items():
-        yield _known_source(vni, mac, tunnel_ip, sets.pop() if len(sets) == 1 else 0)
-
-
 FEATURE = HostFeature(
     name="port",
-    rows=(PortRow, NeighbourRow, FloodRow),
+    rows=(PortRow, NeighbourRow, FloodRow, SharedMacRow, SharedAddressRow, OwnerRow),
     rules=(
         FlowRule(PortRow, port_flows),
         FlowRule(NeighbourRow, neighbour_flows),

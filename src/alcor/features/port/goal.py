@@ -4,7 +4,15 @@
 from collections.abc import Iterator
 
 from alcor.features.agent.model import HOST
-from alcor.features.port.flows import FloodRow, NeighbourRow, PortRow
+from alcor.features.port.flows import (
+    AddressPair,
+    FloodRow,
+    NeighbourRow,
+    PortRow,
+    SharedAddressRow,
+    SharedMacRow,
+    shared_key,
+)
 from alcor.features.port.model import PORT, Port
 from alcor.features.port.rules import on_reports
 from alcor.goal.declare import Derivation, GoalFeature, Need, Observer, Placed, View, host_scope
@@ -15,11 +23,13 @@ def port_rows(view: View, port: Port) -> Iterator[Placed]:
     if not port.is_bound:
         return
     addresses = tuple(fixed.ip_address for fixed in port.fixed_ips)
+    pairs = tuple(AddressPair(mac=pair.mac_address, cidr=pair.cidr) for pair in port.allowed_address_pairs)
     row = PortRow(
         id=port.id,
         network=port.network_id,
         mac=port.mac_address,
         addresses=addresses,
+        pairs=pairs,
         port_security=port.port_security_enabled,
         admin_state_up=port.admin_state_up,
         group_set=port.group_set,
@@ -34,6 +44,7 @@ def port_rows(view: View, port: Port) -> Iterator[Placed]:
     neighbour = NeighbourRow(
         mac=port.mac_address,
         addresses=addresses,
+        pairs=pairs,
         host=port.host,
         tunnel_ip=host.tunnel_ip,
         group_set=port.group_set,
@@ -41,6 +52,17 @@ def port_rows(view: View, port: Port) -> Iterator[Placed]:
     )
     yield Placed(f"neighbours:{port.network_id}", port.id, neighbour)
     yield Placed(f"flood:{port.network_id}", port.host, FloodRow(host=port.host, tunnel_ip=host.tunnel_ip))
+    yield from shared_rows(port)
+
+
+def shared_rows(port: Port) -> Iterator[Placed]:
+    """The MACs and addresses that the port may have beside others: a row each, however many ports may."""
+    scope = f"neighbours:{port.network_id}"
+    for mac in {pair.mac_address for pair in port.allowed_address_pairs} - {port.mac_address}:
+        yield Placed(scope, shared_key(mac), SharedMacRow(mac=mac))
+    for address in {pair.address for pair in port.allowed_address_pairs} - {None}:
+        if address is not None:
+            yield Placed(scope, shared_key(address), SharedAddressRow(address=address))
 
 
 def scopes_of_port(row: PortRow) -> Iterator[str]:

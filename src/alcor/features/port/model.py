@@ -8,6 +8,7 @@ import msgspec
 from alcor.base.errors import Conflict, NotFound
 from alcor.base.net import Ip, Mac, ip_int, ip_of, parse_ip, parse_mac
 from alcor.features.network.model import NETWORK, Network
+from alcor.features.port.pairs import AllowedPair, match_pair, parse_pairs
 from alcor.features.security_group.model import SECURITY_GROUP, SecurityGroup
 from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.resource.declare import Api, Standard
@@ -107,6 +108,10 @@ class Port(Standard, frozen=True, kw_only=True):
         ),
     ] = ()
     port_security_enabled: Annotated[bool, Api(put=True)] = True
+    allowed_address_pairs: Annotated[
+        tuple[AllowedPair, ...],
+        Api(put=True, parse=parse_pairs, sort=False, matches=match_pair, nullable=True),
+    ] = ()
     host: Annotated[
         str,
         Api(name="binding:host_id", put=True, max_length=255, set_by="admin", seen_by="admin", nullable=True),

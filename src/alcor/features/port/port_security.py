@@ -20,15 +20,16 @@ from alcor.dataplane.pipeline import (
     icmpv6,
     where,
 )
-from alcor.dataplane.values import ETH_ARP, ETH_IPV4, ETH_IPV6, UDP, Flow
+from alcor.dataplane.values import ETH_ARP, ETH_IPV4, ETH_IPV6, UDP, Controller, Flow
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A MAC, and addresses that may be used with it."""
+    """A MAC, and addresses that may be used with it; `claim` is told to the agent when ARP or ND says so."""
 
     mac: Mac
     cidr: Cidr
+    claim: bytes = b""
 
 
 def port_security_flows(port: int, identities: Iterable[Identity]) -> Iterator[Flow]:
@@ -39,9 +40,9 @@ def port_security_flows(port: int, identities: Iterable[Identity]) -> Iterator[F
         macs[mac] = None
         addresses = masked(identity.cidr)
         if ip_version(identity.cidr) == 4:
-            yield from _ipv4_flows(port, mac, addresses)
+            yield from _ipv4_flows(port, mac, addresses, identity.claim)
         else:
-            yield from _ipv6_flows(port, mac, addresses)
+            yield from _ipv6_flows(port, mac, addresses, identity.claim)
     for mac in macs:
         yield from _without_address_flows(port, mac)
 
@@ -53,11 +54,11 @@ def masked(cidr: Cidr) -> tuple[int, int]:
     return first, ~(first ^ last) & (1 << width) - 1
 
 
-def _ipv4_flows(port: int, mac: int, addresses: tuple[int, int]) -> Iterator[Flow]:
+def _ipv4_flows(port: int, mac: int, addresses: tuple[int, int], told: bytes) -> Iterator[Flow]:
     from_me = where(in_port=port, eth_src=mac, eth_type=ETH_IPV4, ip_src=addresses)
     yield flow(PORT_SECURITY, 50, from_me, go(ANSWER))
     claim = where(in_port=port, eth_src=mac, eth_type=ETH_ARP, arp_sha=mac, arp_spa=addresses)
-    yield flow(PORT_SECURITY, 50, claim, go(ANSWER))
+    yield flow(PORT_SECURITY, 50, claim, *_telling(told), go(ANSWER))
     # RFC 5227: whether anybody else has the address that is mine.
     probe = where(
         in_port=port, eth_src=mac, eth_type=ETH_ARP, arp_op=1, arp_sha=mac, arp_spa=0, arp_tpa=addresses
@@ -65,7 +66,7 @@ def _ipv4_flows(port: int, mac: int, addresses: tuple[int, int]) -> Iterator[Flo
     yield flow(PORT_SECURITY, 50, probe, go(ANSWER))
 
 
-def _ipv6_flows(port: int, mac: int, addresses: tuple[int, int]) -> Iterator[Flow]:
+def _ipv6_flows(port: int, mac: int, addresses: tuple[int, int], told: bytes) -> Iterator[Flow]:
     from_me = where(in_port=port, eth_src=mac, eth_type=ETH_IPV6, ipv6_src=addresses)
     yield flow(PORT_SECURITY, 50, from_me, go(ND_SECURITY))
     # RFC 4862: duplicate address detection of an address that is mine.
@@ -82,7 +83,14 @@ def _ipv6_flows(port: int, mac: int, addresses: tuple[int, int]) -> Iterator[Flo
             nd_target=addresses,
             nd_tll=target_mac,
         )
-        yield flow(ND_SECURITY, 50, claim, go(ANSWER))
+        yield flow(ND_SECURITY, 50, claim, *_telling(told), go(ANSWER))
+    if told:
+        asking = icmpv6(NEIGHBOUR_SOLICITATION, icmpv6_code=0, in_port=port, eth_src=mac, ipv6_src=addresses)
+        yield flow(PORT_SECURITY, 60, asking, *_telling(told), go(ND_SECURITY))
+
+
+def _telling(claim: bytes) -> tuple[Controller, ...]:
+    return (Controller(claim),) if claim else ()
 
 
 def _without_address_flows(port: int, mac: int) -> Iterator[Flow]:

@@ -26,6 +26,12 @@ from alcor.features.port.model import (
     Port,
     PortStatus,
 )
+from alcor.features.port.pairs import (
+    AllowedPair,
+    check_distinct,
+    pairs_need_port_security,
+    too_many_pairs,
+)
 from alcor.features.security_group.model import GROUP_SET
 from alcor.features.security_group.rules import default_group, group_set_of, visible_group
 from alcor.features.subnet.model import Subnet
@@ -47,6 +53,8 @@ def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
     new = msgspec.structs.replace(new, mac_address=mac, **_security(txn, ctx, network, new))
     wanted = new.fixed_ips if "fixed_ips" in ctx.given and new.fixed_ips is not None else None
     new = msgspec.structs.replace(new, fixed_ips=allocate_addresses(txn, ctx, new, wanted))
+    if new.allowed_address_pairs:
+        new = _with_pairs(ctx, new)
     return _bind(txn, new, new.host)
 
 
@@ -59,6 +67,8 @@ def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
     if "fixed_ips" in ctx.given:
         new = msgspec.structs.replace(new, fixed_ips=_changed_addresses(txn, ctx, old, new))
     new = _with_groups(txn, ctx, old, new)
+    if new.allowed_address_pairs:
+        new = _with_pairs(ctx, new)
     if (
         new.host != old.host
         or new.vnic_type != old.vnic_type
@@ -78,7 +88,7 @@ def _check_owner_only(ctx: Context, network: Network, port: Port) -> None:
     """Neutron's default policy: on another project's network these are for its owner and for admins."""
     if ctx.is_admin or network.project_id == ctx.project_id:
         return
-    refused = ctx.given & {"mac_address", "port_security_enabled"}
+    refused = ctx.given & {"mac_address", "port_security_enabled", "allowed_address_pairs"}
     if "fixed_ips" in ctx.given and any(fixed.ip_address for fixed in port.fixed_ips or ()):
         refused |= {"fixed_ips:ip_address"}
     if "device_owner" in ctx.given and port.device_owner.startswith(TRUSTED_OWNER):
@@ -153,6 +163,22 @@ def _with_groups(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
     for group in set(groups) - set(old.security_groups):
         visible_group(txn, ctx, group)
     return msgspec.structs.replace(new, security_groups=groups, group_set=group_set_of(txn, groups))
+
+
+def _with_pairs(ctx: Context, port: Port) -> Port:
+    """The port with its own MAC in the pairs that name none. Raises what Neutron refuses of them."""
+    if not port.port_security_enabled:
+        raise pairs_need_port_security()
+    if "allowed_address_pairs" not in ctx.given:
+        return port
+    if len(port.allowed_address_pairs) > ctx.settings.address_pairs_max:
+        raise too_many_pairs(ctx.settings.address_pairs_max)
+    pairs = tuple(
+        AllowedPair(pair.mac_address or port.mac_address, pair.ip_address)
+        for pair in port.allowed_address_pairs
+    )
+    check_distinct(pairs)
+    return msgspec.structs.replace(port, allowed_address_pairs=pairs)
 
 
 def _drop_unused_set(txn: Txn, old: Port, new: Port | None) -> None:
@@ -242,6 +268,8 @@ REST = RestFeature(
             is_taggable=True,
             is_tagged_at_create=True,
             aliases=(
+                "aap-reject-multicast",
+                "allowed-address-pairs",
                 "binding",
                 "ip-substring-filtering",
                 "port-security",
@@ -272,6 +300,18 @@ REST = RestFeature(
     ),
     extends=(Extends("subnet", on_delete=leave_automatic),),
     extensions=(
+        Extension(
+            "aap-reject-multicast",
+            "Allowed address pairs reject multicast extension",
+            "Reject multicast addresses in Allowed Address Pairs",
+            "2026-04-01T00:00:00-00:00",
+        ),
+        Extension(
+            "allowed-address-pairs",
+            "Allowed Address Pairs",
+            "Provides allowed address pairs",
+            "2013-07-23T10:00:00-00:00",
+        ),
         Extension(
             "binding",
             "Port Binding",
