@@ -29,6 +29,7 @@ class Gate(Generic[T]):
         self.resource = resource
         self.seen_with: Gate[Any] | None = None  # of the noun whose sharing this one follows
         self.parent: Gate[Any] | None = None
+        self.is_under = resource.parent is not None and resource.parent.is_in_url  # the URL names a parent
         assert resource.parent is not None or issubclass(resource.table.kind, Standard), (
             f"nobody owns a {resource.name}"
         )
@@ -41,11 +42,6 @@ class Gate(Generic[T]):
         """Whether an object can be seen by a project that does not own it."""
         leads = (self.seen_with, self.parent and self.parent.is_shareable)
         return bool(self._sharing) or any(leads)
-
-    @property
-    def is_under(self) -> bool:
-        """Whether the URL names a parent."""
-        return self.resource.parent is not None and self.resource.parent.is_in_url
 
     def rule(self, verb: str) -> str:
         """The name of the policy rule for what `verb` does."""
