@@ -3,6 +3,8 @@
 
 import asyncio
 import itertools
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 
 from alcor.base.address import Address
@@ -107,3 +109,17 @@ async def gone(cloud: Cloud, vm: Vm) -> None:
     """The machine and its port are no more."""
     await vm.remove()
     await cloud.rest.delete("port", vm.spec.port_id)
+
+
+def changes(cloud: Cloud, *vms: Vm) -> int:
+    """How often the log says that the ports of these machines, or what was observed of them, changed.
+
+    Without machines: any port's.
+    """
+    file = cloud.underlay.directory / "state" / "alcor.db"
+    ports = [vm.spec.port_id for vm in vms]
+    of_these = f"id IN ({','.join('?' * len(ports))})" if ports else "kind IN ('port', 'port_status')"
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as log:
+        (count,) = log.execute(f"SELECT count(*) FROM history WHERE {of_these}", ports).fetchone()
+    assert count, "the log has the ports themselves, at least"
+    return int(count)

@@ -13,7 +13,7 @@ from alcor.lab.cloud import ALCOR, Cloud
 from alcor.lab.process import Child
 from alcor.lab.rest import Body
 from alcor.push.ask import NotAnswered
-from tests.lab.site import UNTIL_S_MAX, booted, ip, shown_by
+from tests.lab.site import UNTIL_S_MAX, booted, changes, ip, shown_by
 
 pytestmark = pytest.mark.ovs
 
@@ -90,7 +90,7 @@ async def test_restarts_of_every_role_change_no_status_and_no_revision_of_a_thou
             assert answer.status_code == 201, answer.text
         ports = Ports(cloud)
         await until(ports.are_active)
-        ports.before = await ports.now()
+        ports.before, logged = await ports.now(), changes(cloud)
 
         assert await left.ping(ip(right), tries=3)
         async with left.pinging(ip(right)) as ping:
@@ -112,6 +112,7 @@ async def test_restarts_of_every_role_change_no_status_and_no_revision_of_a_thou
                     await until(lambda: all_are_here(cloud))
         assert ping.lost == 0
         assert ports.looks > 8
+        assert changes(cloud) == logged, "not even for a moment"
         late = await booted(cloud, network, host, "late", fixed_ips=[{"ip_address": "10.0.99.1"}])
         assert await late.ping(ip(right), tries=3)
 

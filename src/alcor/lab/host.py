@@ -132,6 +132,7 @@ class Host:
         """End the database, by SIGKILL if told so; vswitchd stays. `start_ovsdb` brings it back."""
         assert self._database is not None, f"host {self.name} has not been started"
         await self._database.stop(number)
+        self._database = None
         self.ovsdb_socket.unlink(missing_ok=True)
 
     async def start_vswitchd(self) -> None:
@@ -151,6 +152,7 @@ class Host:
     async def kill_vswitchd(self) -> None:
         """Let it crash; `start_vswitchd` brings it back."""
         await self._running_vswitchd().stop(signal.SIGKILL)
+        self._vswitchd = None  # it is awaited no more
 
     def _running_vswitchd(self) -> Child:
         assert self._vswitchd is not None, f"host {self.name} has not been started"

@@ -13,7 +13,9 @@ from typing import Any
 
 from alcor.lab.errors import LabFailure
 
-WAIT_MS = 10_000  # how long vswitchd may take to give an interface its port number
+WAIT_MS = (
+    20_000  # how long vswitchd may take to give an interface its number: it may wait 8 s for its database
+)
 _ANSWER_BYTES_MAX = 1_048_576
 
 
