@@ -3,6 +3,8 @@
 
 from alcor.features.address_pair import goal as address_pair_goal
 from alcor.features.address_pair.model import ADDRESS_OWNER
+from alcor.features.address_scope.model import ADDRESS_SCOPE
+from alcor.features.address_scope.rules import REST as ADDRESS_SCOPE_REST
 from alcor.features.agent import goal as agent_goal
 from alcor.features.agent.model import AGENT, AGENT_STATE, HOST
 from alcor.features.agent.rules import REST as AGENT_REST
@@ -20,10 +22,20 @@ from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP, SECUR
 from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
 from alcor.features.subnet import goal as subnet_goal
 from alcor.features.subnet.model import SUBNET
+from alcor.features.subnet.pools import SUBNET_POOL
 from alcor.features.subnet.rules import REST as SUBNET_REST
 from alcor.store.declare import Schema
 
-REST = (POLICIES_REST, QUOTA_REST, AGENT_REST, NETWORK_REST, SUBNET_REST, SECURITY_GROUP_REST, PORT_REST)
+REST = (
+    POLICIES_REST,
+    QUOTA_REST,
+    AGENT_REST,
+    ADDRESS_SCOPE_REST,
+    NETWORK_REST,
+    SUBNET_REST,
+    SECURITY_GROUP_REST,
+    PORT_REST,
+)
 
 GOAL = (
     agent_goal.GOAL,
@@ -41,6 +53,8 @@ SCHEMA = Schema(
         AGENT,
         AGENT_STATE,
         NETWORK,
+        ADDRESS_SCOPE,
+        SUBNET_POOL,
         SUBNET,
         SECURITY_GROUP,
         SECURITY_GROUP_RULE,

@@ -24,7 +24,7 @@ def allocate_addresses(
     """
     subnets = txn.find(SUBNET, BY_NETWORK, port.network_id)
     if wanted is None:
-        return _one_of_each_version(txn, ctx, port, subnets)
+        return _one_of_each_version(txn, ctx, port, _serving(subnets, port))
     chosen = [_as_asked(txn, port, subnets, fixed) for fixed in wanted if fixed.ip_address]
     for fixed in wanted:
         if not fixed.ip_address:
@@ -37,6 +37,21 @@ def allocate_addresses(
     )
     chosen += [_automatic(txn, port, subnet) for subnet in automatic]
     return tuple(chosen)
+
+
+def _serving(subnets: Sequence[Subnet], port: Port) -> Sequence[Subnet]:
+    """Those that give addresses to such a port, first those that are meant for it. Raises Conflict if there are none."""
+    if not any(subnet.service_types for subnet in subnets):
+        return subnets
+    owner = port.device_owner
+    meant = [subnet for subnet in subnets if owner in subnet.service_types]
+    for_all = [subnet for subnet in subnets if not subnet.service_types]
+    if not meant and not for_all:
+        raise Conflict(
+            f"No valid service subnet for the given device owner, network {port.network_id}, service type {owner}.",
+            type="IpAddressGenerationFailureNoMatchingSubnet",
+        )
+    return [*meant, *for_all]
 
 
 def _one_of_each_version(

@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from alcor.base.errors import NotFound
+from alcor.base.errors import Invalid, NotFound
 from alcor.base.net import Cidr, Ip, ip_int, parse_cidr, parse_ip
 from alcor.features.network.model import NETWORK
+from alcor.features.subnet.pools import SUBNET_POOL, UNSAID, SubnetPool
 from alcor.resource.declare import Api, Standard
 from alcor.store.declare import Index, Reference, Table
 
 Ipv6Mode = Literal["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]
 NAMESERVERS_MAX, ROUTES_MAX = 5, 20
+SERVICE_TYPES_MAX = 50
+OWNERS = ("network:", "compute:", "neutron:", "manila:", "baremetal:")  # what device owners begin with
 POOLS_MAX = 256  # each address that is given looks at the pools, from the first on
 
 
@@ -77,7 +80,32 @@ def parse_nameservers(value: object) -> tuple[Ip, ...]:
     return servers
 
 
+def parse_service_types(value: object) -> tuple[str, ...]:
+    """Prefixes of device owners. Raises ValueError, Invalid."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ValueError("Subnet service types must be a list")
+    for owner in value:
+        if not isinstance(owner, str):
+            raise Invalid(
+                f"Subnet service type {owner} is not a string.", type="InvalidInputSubnetServiceType"
+            )
+        if not owner.startswith(OWNERS):
+            raise Invalid(
+                f"Subnet service type {owner} does not correspond to a valid device owner.",
+                type="InvalidSubnetServiceType",
+            )
+    if len(set(value)) != len(value):
+        raise ValueError(f"Duplicate items in the list: '{', '.join(value)}'")
+    if len(value) > SERVICE_TYPES_MAX:
+        raise ValueError(f"A subnet has at most {SERVICE_TYPES_MAX} service types, not {len(value)}")
+    return tuple(value)
+
+
 def _strict_cidr(value: object) -> Cidr:
+    if value is None:
+        return Cidr("")
     if not isinstance(value, str):
         raise ValueError(f"'{value}' is not a valid IP subnet")
     cidr = parse_cidr(value)
@@ -103,7 +131,10 @@ class Subnet(Standard, frozen=True, kw_only=True):
 
     network_id: Annotated[str, Api(required=True)]
     ip_version: Annotated[int, Api(required=True, choices=(4, 6))]
-    cidr: Annotated[Cidr, Api(required=True, parse=_strict_cidr)]
+    cidr: Annotated[Cidr, Api(parse=_strict_cidr)] = Cidr("")  # cut from the pool if it is not given
+    subnetpool_id: Annotated[str | None, Api()] = None
+    prefixlen: Annotated[int, Api(visible=False, minimum=0)] = UNSAID  # only asked for
+    use_default_subnetpool: Annotated[bool, Api(visible=False)] = False  # only asked for
     name: Annotated[str, Api(put=True, max_length=255)] = ""
     gateway_ip: Annotated[Ip | None, Api(put=True, parse=_gateway, nullable=True)] = None
     allocation_pools: Annotated[tuple[Range, ...], Api(put=True, parse=parse_pools, sort=False)] = ()
@@ -116,6 +147,9 @@ class Subnet(Standard, frozen=True, kw_only=True):
     ] = ()
     ipv6_ra_mode: Annotated[Ipv6Mode | None, Api()] = None
     ipv6_address_mode: Annotated[Ipv6Mode | None, Api()] = None
+    service_types: Annotated[
+        tuple[str, ...], Api(put=True, parse=parse_service_types, filter=False, sort=False)
+    ] = ()  # of device owners whose ports take addresses here; none: of all
 
     @property
     def is_auto_address(self) -> bool:
@@ -136,11 +170,21 @@ def _ranges(pools: tuple[Range, ...]) -> tuple[tuple[int, int], ...]:
 
 BY_NETWORK: Index[Subnet] = Index("network_id", lambda subnet: (subnet.network_id,))
 BY_PROJECT: Index[Subnet] = Index("project_id", lambda subnet: (subnet.project_id,))
+BY_POOL: Index[Subnet] = Index(
+    "subnetpool_id", lambda subnet: (subnet.subnetpool_id,) if subnet.subnetpool_id else ()
+)
+
+
+def _pool_in_use(pool: SubnetPool) -> Invalid:
+    return Invalid(
+        "Unable to delete subnet pool: Subnet pool has existing allocations.", type="SubnetPoolDeleteError"
+    )
+
 
 SUBNET: Table[Subnet] = Table(
     "subnet",
     Subnet,
-    indexes=(BY_NETWORK, BY_PROJECT),
+    indexes=(BY_NETWORK, BY_PROJECT, BY_POOL),
     references=(
         Reference(
             "network_id",
@@ -148,6 +192,13 @@ SUBNET: Table[Subnet] = Table(
             lambda subnet: (subnet.network_id,),
             missing=lambda id: NotFound(f"Network {id} could not be found.", type="NetworkNotFound"),
             by=BY_NETWORK,
+        ),
+        Reference(
+            "subnetpool_id",
+            SUBNET_POOL,
+            lambda subnet: (subnet.subnetpool_id,) if subnet.subnetpool_id else (),
+            in_use=_pool_in_use,
+            by=BY_POOL,
         ),
     ),
 )

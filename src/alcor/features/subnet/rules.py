@@ -2,6 +2,7 @@
 """What may be done with subnets."""
 
 import itertools
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,14 +19,16 @@ from alcor.base.net import (
     prefix_length,
 )
 from alcor.features.network.model import NETWORK, Network
-from alcor.features.subnet.model import BY_NETWORK, BY_PROJECT, SUBNET, Range, Subnet
-from alcor.resource.declare import Computed, Context, Extends, Resource, RestFeature, SeenWith
+from alcor.features.subnet.model import BY_NETWORK, BY_POOL, BY_PROJECT, SUBNET, Range, Subnet
+from alcor.features.subnet.pool_rules import POOLS, placed, scope_of
+from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature, SeenWith
 from alcor.store.reader import Reader, Txn
 
 
 def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
     """The subnet with gateway and allocation pools. Raises Invalid or Conflict for ranges that do not fit."""
     network = _network_to_extend(txn, ctx, new.network_id)
+    new = placed(txn, ctx, network, new)
     _check_version(new)
     _check_modes(new)
     _check_dhcp(new)
@@ -239,6 +242,14 @@ def _check_pools(subnet: Subnet) -> None:
         raise _gateway_in_pool(subnet)
 
 
+def _scope_of(version: int) -> Callable[[Reader, Network], str | None]:
+    def scope(reader: Reader, network: Network) -> str | None:
+        found = reader.find(SUBNET, BY_NETWORK, network.id)
+        return scope_of(reader, [subnet for subnet in found if subnet.ip_version == version])
+
+    return scope
+
+
 def subnets_of(reader: Reader, network: Network) -> list[str]:
     """The ids of the network's subnets."""
     return [subnet.id for subnet in reader.find(SUBNET, BY_NETWORK, network.id)]
@@ -247,11 +258,13 @@ def subnets_of(reader: Reader, network: Network) -> list[str]:
 REST = RestFeature(
     name="subnet",
     resources=(
+        POOLS,
         Resource(
             name="subnet",
             plural="subnets",
             path="subnets",
             table=SUBNET,
+            aliases=("subnet-service-types",),
             is_taggable=True,
             on_create=on_create,
             on_update=on_update,
@@ -264,7 +277,7 @@ REST = RestFeature(
                     visible=False,
                 ),
             ),
-            by_field={"network_id": BY_NETWORK, "project_id": BY_PROJECT},
+            by_field={"network_id": BY_NETWORK, "subnetpool_id": BY_POOL, "project_id": BY_PROJECT},
             seen_with=SeenWith("network", "network_id", BY_NETWORK),
             quota="subnet",
             doc="A range of addresses of a network.",
@@ -277,7 +290,43 @@ REST = RestFeature(
                 Computed(
                     "subnets", subnets_of, {"type": "array", "items": {"type": "string", "format": "uuid"}}
                 ),
+                *(
+                    Computed(f"ipv{version}_address_scope", _scope_of(version), {"type": ["string", "null"]})
+                    for version in (4, 6)
+                ),
             ),
+        ),
+    ),
+    extensions=(
+        Extension(
+            "subnet_allocation",
+            "Subnet Allocation",
+            "Enables allocation of subnets from a subnet pool",
+            "2015-03-30T10:00:00-00:00",
+        ),
+        Extension(
+            "default-subnetpools",
+            "Default Subnetpools",
+            "Provides ability to mark and use a subnetpool as the default.",
+            "2016-02-18T18:00:00-00:00",
+        ),
+        Extension(
+            "subnetpool-prefix-ops",
+            "Subnet Pool Prefix Operations",
+            "Provides support for adjusting the prefix list of subnet pools",
+            "2019-02-08T10:00:00-00:00",
+        ),
+        Extension(
+            "subnet_onboard",
+            "Subnet Onboard",
+            "Provides support for onboarding subnets into subnet pools",
+            "2018-12-18T09:00:00-00:00",
+        ),
+        Extension(
+            "subnet-service-types",
+            "Subnet service types",
+            "Provides ability to set the subnet service_types field",
+            "2016-03-15T18:00:00-00:00",
         ),
     ),
 )
