@@ -197,6 +197,13 @@ async def test_collections_of_the_root_are_listed(api: Api):
 def test_description_has_children_and_actions_with_what_stands_in_their_urls() -> None:
     described = document(Engine(FEATURES), Settings())
     paths = described["paths"]
+    operations = [
+        operation["operationId"]
+        for path in paths.values()
+        for name, operation in path.items()
+        if name != "parameters"
+    ]
+    assert len(set(operations)) == len(operations)
     child = paths["/v2.0/library/shelves/{shelf_id}/books/{book_id}"]
     assert [each["name"] for each in child["parameters"]] == ["shelf_id", "book_id"]
     assert "/v2.0/library/shelves/{shelf_id}/seats/{seat_place}/take" in paths

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fields that a feature adds to another's noun are fields like any other, and cost nothing where they are not used."""
 
+from typing import Any
+
 import pytest
 
 from alcor.base.errors import Forbidden, Invalid
+from alcor.store.txn import Overlay
 from tests.resource.library import LABEL, LAMP, Label, Library
 
 ADMIN = ("p1", "admin")
@@ -24,6 +27,22 @@ def test_object_without_them_answers_their_defaults_and_keeps_no_row(library: Li
     assert not rows(library)
     assert library.tables.size(LAMP) == 0
     assert library.noun("shelf").show(library.asked(), made["id"], (), library.tables)
+
+
+def test_creation_without_them_does_not_look_at_their_tables(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+):
+    looked: list[str] = []
+    peek = Overlay.peek
+
+    def watched(overlay: Overlay, table: Any, id: str) -> Any:
+        looked.append(table.name)
+        return peek(overlay, table, id)
+
+    monkeypatch.setattr(Overlay, "peek", watched)
+    library.make("visitor", shelf_id=library.make("shelf")["id"])
+    assert "shelf" in looked
+    assert LABEL.name not in looked
 
 
 def test_given_fields_are_kept_and_answered(library: Library):

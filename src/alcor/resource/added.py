@@ -26,6 +26,7 @@ T = TypeVar("T", bound=Stored)
 class Part(Generic[T]):
     """The fields of one addition in one view."""
 
+    table: str
     names: tuple[str, ...]  # on the wire
     row: Callable[[Reader, T], Stored | None]  # None: all are the default
     read: Callable[[Any], tuple[Any, ...]]  # of a row, as answered
@@ -72,6 +73,7 @@ class Addition(Generic[T]):
         of_row = answered if any(turns) else read
         table, is_fixed = self.table, self.extends.default is None
         return Part(
+            table=table.name,
             names=tuple(one.name for one in attributes),
             row=(lambda reader, stored: reader.peek(table, stored.id)) if is_fixed else self.row,
             read=of_row,

@@ -242,6 +242,7 @@ class Noun(Generic[T]):
         asked = asked.with_given(frozenset(values))
         added = shape.taken_out(values)
         touched = shape.touched(added)
+        kept = None if afterwards else frozenset(one.table.name for one in touched)
         if shape.is_standard:
             values.setdefault(PROJECT, asked.project_id)
             values |= {"created_at": asked.now, "updated_at": asked.now, "revision_number": 1}
@@ -262,7 +263,7 @@ class Noun(Generic[T]):
                 after_create(txn, asked, made)
             is_owner = gate.owner(txn, made) == asked.project_id
             view = shape.view((), is_admin=asked.is_admin, is_owner=is_owner)
-            return view.answer(txn, made, is_plain=not touched and not afterwards)
+            return view.answer(txn, made, kept)
 
         return turn
 

@@ -191,9 +191,11 @@ class Rulebook:
         self._limits = limits
 
     def visible(self, reader: Reader, asked: Asked, table: Table[T], id: str) -> T:
-        """As `Gate.visible`, of the noun with this table."""
-        gate: Gate[T] = self._gates[table.name]
-        return gate.visible(reader, asked, id)
+        """As `Gate.visible`, of the noun with this table and wherever its objects stand."""
+        stored = reader.peek(table, id)
+        if stored is None or not self._gates[table.name].is_seen(reader, asked, stored):
+            raise table.not_found(id)
+        return stored
 
     def quota_limit(self, reader: Reader, asked: Asked, project_id: str, name: str) -> int:
         """What a feature says, else the settings' default; -1 is no bound."""

@@ -44,10 +44,10 @@ class View(Generic[T]):
     defaults: tuple[Any, ...] | None  # of all that is added; None where they depend on the object
     computed: tuple[Callable[[Reader, T], Any], ...]
 
-    def answer(self, reader: Reader, stored: T, *, is_plain: bool = False) -> Shown:
+    def answer(self, reader: Reader, stored: T, kept: frozenset[str] | None = None) -> Shown:
         """The object as it is answered; JSON names its fields as the wire does.
 
-        `is_plain`: the caller knows that other features keep nothing with it.
+        `kept`: the tables in which other features keep something with it, where the caller knows that already.
         """
         values = self.read(stored)
         if self.answers:
@@ -56,11 +56,13 @@ class View(Generic[T]):
                 turned[place] = turn(turned[place])
             values = tuple(turned)
         if self.added:
-            if is_plain and self.defaults is not None:
+            if kept is not None and not kept and self.defaults is not None:
                 values += self.defaults
             else:
                 for part in self.added:
-                    values += part.values(reader, stored)
+                    is_plain = kept is not None and part.table not in kept
+                    is_known = is_plain and part.default is not None
+                    values += part.default or () if is_known else part.values(reader, stored)
         return self.make(*values, *[value(reader, stored) for value in self.computed])
 
 
