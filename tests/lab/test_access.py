@@ -47,7 +47,10 @@ def to_one(frames: list[bytes]) -> list[bytes]:
 async def test_member_that_leaves_is_refused_from_the_acknowledged_revision_on_and_another_is_not(
     site: Site,
 ) -> None:
-    """The bound is 1 s: benchmarks hold the time to the acknowledgement, and behind that nothing passes."""
+    """The bound is 1 s, which a busy machine may miss: here nothing may pass behind the acknowledgement.
+
+    Measured times stand in docs/decisions/security-groups.md.
+    """
     inside, outside = await new_group(site, "inside", True), await new_group(site, "outside", False)
     groups = {"security_groups": [inside]}
     server = await booted(site.cloud, site.network, site.two, "server", **groups)
