@@ -10,7 +10,7 @@ import msgspec
 from alcor.base.config import Settings
 from alcor.base.errors import Conflict, Invalid
 from alcor.resource import parse
-from alcor.resource.context import Asked, World, identity
+from alcor.resource.context import Asked, World, identity, with_implied
 from alcor.resource.declare import (
     Action,
     Api,
@@ -209,7 +209,9 @@ SHELVES = RestFeature(
                 Action("notes", "GET", note, of="child", answers=OBJECT),
                 Action("notes", "PUT", note, of="child", rule="update_shelf_notes", answers=OBJECT),
                 Action("count", "GET", count, of="collection", answers=OBJECT),
-                Action("count", "POST", count, of="collection", access="admin", answers=OBJECT),
+                Action(
+                    "count", "POST", count, of="collection", access="admin", rule="count_in", answers=OBJECT
+                ),
             ),
         ),
         Resource(
@@ -295,7 +297,7 @@ class Library:
         return next(noun for noun in self.engine.nouns.values() if noun.resource.name == name)
 
     def asked(self, project: str = "p1", role: str = "member") -> Asked:
-        return Asked(self.world, identity(project, "user", (role,)))
+        return Asked(self.world, identity(project, "user", with_implied((role,))))
 
     def make(self, noun: str, by: Asked | None = None, **fields: Any) -> Any:
         return self.turn(self.noun(noun).create(by or self.asked(), {noun: fields}))[noun]

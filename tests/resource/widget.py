@@ -7,7 +7,7 @@ import msgspec
 
 from alcor.base.config import Settings
 from alcor.base.net import Cidr, Ip, Mac
-from alcor.resource.context import Asked, World, identity
+from alcor.resource.context import Asked, World, identity, with_implied
 from alcor.resource.declare import Api, Computed, Extends, Resource, RestFeature, Standard
 from alcor.resource.engine import Engine, Noun
 from alcor.store.declare import Index, Position, Schema, Table
@@ -144,7 +144,7 @@ class Shop:
         return self.engine.nouns["widgets"]
 
     def asked(self, project: str = "p1", *roles: str) -> Asked:
-        return Asked(self.world, identity(project, "user", roles or ("admin",)))
+        return Asked(self.world, identity(project, "user", with_implied(roles or ("admin",))))
 
     def make(self, noun: str = "widget", *, by: Asked | None = None, **fields: Any) -> dict[str, Any]:
         made = self.turn(self.engine.nouns[noun + "s"].create(by or self.asked(), {noun: fields}))

@@ -112,7 +112,11 @@ class App:
             raise MethodNotAllowed(f"The method {request.method} is not allowed for this resource.")
         if not place.is_open:
             who = await self.parts.auth.authenticate(request.headers)
-            request.asked = Asked(self.parts.world, who, request.id)
+            asked = request.asked = Asked(self.parts.world, who, request.id)
+            policy = self.parts.engine.policy
+            policy.refresh(self.parts.world.clock.monotonic_s())
+            asked.rights = policy.rights(who)
+            asked.is_admin = asked.rights.is_admin
         return await handler(self.parts, request, *last)
 
     async def _send(self, reply: Reply, request: Request, send: Send) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from alcor.base.errors import Unauthorized
-from alcor.resource.context import Identity, identity
+from alcor.resource.context import Identity, identity, with_implied
 
 DEFAULT_PROJECT = "00000000000000000000000000000001"  # of a caller that names none
 DEFAULT_USER = "admin"
@@ -62,4 +62,4 @@ def _believed(project_id: str, user_id: str, roles: str) -> Identity:
     names = [role.strip() for role in roles.split(",") if role.strip()]
     if not names:
         names = ["member"] if project_id else ["admin"]
-    return identity(project_id or DEFAULT_PROJECT, user_id or DEFAULT_USER, names)
+    return identity(project_id or DEFAULT_PROJECT, user_id or DEFAULT_USER, with_implied(names))

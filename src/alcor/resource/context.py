@@ -17,6 +17,7 @@ from alcor.store.reader import Reader
 
 if TYPE_CHECKING:
     from alcor.resource.gate import Rulebook
+    from alcor.resource.policy import Rights
 
 T = TypeVar("T", bound=Stored)
 
@@ -46,6 +47,18 @@ class Identity(Standing, frozen=True, kw_only=True):
 
 
 PLAIN = Standing()
+# What Keystone adds to the roles of a token. Where everybody is believed an admin need not be a service to act as one.
+_IMPLIED = {
+    "admin": ("manager", "member", "reader", "service"),
+    "manager": ("member", "reader"),
+    "member": ("reader",),
+}
+
+
+def with_implied(roles: Iterable[str]) -> set[str]:
+    """The roles, in lower case, and those that they imply where no Keystone says which."""
+    named = {role.lower() for role in roles}
+    return named.union(*(_IMPLIED.get(role, ()) for role in named))
 
 
 def identity(project_id: str, user_id: str, roles: Iterable[str], standing: Standing = PLAIN) -> Identity:
@@ -104,7 +117,7 @@ class Asked:
 
     __slots__ = (
         "_entropy", "can_read", "can_write", "child", "given", "is_admin", "now", "project_id", "request_id",
-        "roles", "rulebook", "settings", "under", "user_id", "who",
+        "rights", "roles", "rulebook", "settings", "under", "user_id", "who",
     )  # fmt: skip
 
     def __init__(self, world: World, who: Identity, request_id: str = "") -> None:
@@ -114,6 +127,7 @@ class Asked:
         self.is_admin = who.is_admin
         self.can_write = who.can_write
         self.who = who
+        self.rights: Rights | None = None  # worked out when they are first asked for
         self.can_read = who.can_read
         self.request_id = request_id
         self.now = world.now()
@@ -132,6 +146,7 @@ class Asked:
         copy.is_admin = self.is_admin
         copy.can_write = self.can_write
         copy.who = self.who
+        copy.rights = self.rights
         copy.can_read = self.can_read
         copy.request_id = self.request_id
         copy.now = self.now

@@ -7,7 +7,7 @@ Names, values and policy are settled before the turn; what `create`, `update` an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -26,11 +26,12 @@ from alcor.resource.declare import (
     Standard,
     revised,
 )
-from alcor.resource.gate import Rulebook, forbidden
+from alcor.resource.gate import Rulebook
 from alcor.resource.listing import Listing, listing
 from alcor.resource.policy import BASE, Policy, shared_rules
 from alcor.resource.query import Query
 from alcor.resource.shape import PROJECT, TENANT, Shape, Shown
+from alcor.resource.target import implied
 from alcor.store.declare import Stored, Table
 from alcor.store.reader import Reader, Txn
 from alcor.store.tables import Tables
@@ -54,7 +55,8 @@ class Engine:
         shapes = {resource.name: Shape(resource, extended.get(resource.name, ())) for resource in resources}
         assert len(shapes) == len(resources), "two nouns have one name"
         limits = [feature.quota_limit for feature in features if feature.quota_limit is not None]
-        self.policy = Policy(_rules(features))
+        _relate(shapes)
+        self.policy = Policy(_rules(features, shapes).values())
         rulebook = Rulebook((shape.gate for shape in shapes.values()), limits, self.policy)
         self.calls = [Called(call, rulebook) for feature in features for call in feature.calls]
         nouns = [Noun(shape, _path(shape.resource, shapes), rulebook) for shape in shapes.values()]
@@ -65,7 +67,8 @@ class Engine:
         aliases = {alias for resource in resources for alias in resource.aliases}
         missing = aliases - {extension.alias for extension in self.extensions}
         assert not missing, f"nouns have extensions that nobody declares: {missing}"
-        _relate(shapes)
+        for shape in shapes.values():
+            shape.gate.join(self.policy, [other.gate for other in shapes.values()])
 
 
 class Noun(Generic[T]):
@@ -121,15 +124,14 @@ class Noun(Generic[T]):
         changes = self.shape.updated(enclosed)
         asked.rulebook = self._rulebook
         asked = asked.with_given(frozenset(changes))
-        guarded = "" if asked.is_admin else self.shape.guarded(changes, is_create=False)
+        decided = list(self.shape.decided(enclosed))
         added = self.shape.taken_out(changes)
         touched = self.shape.touched(added)
 
         def turn(txn: Txn) -> Answer:
             rule = self.gate.rule("update")
             old = self.gate.changeable(txn, asked, id, rule)
-            if guarded:
-                raise forbidden(f"{rule}:{guarded}")
+            self.gate.check_update(txn, asked, old, (enclosed, decided))
             _check_revision(old, revision)
             self._prepare(txn, asked)
             new = self._changed(asked, old, changes)
@@ -173,15 +175,12 @@ class Noun(Generic[T]):
         self, asked: Asked, fields: Sequence[str], reader: Reader, stored: Sequence[T]
     ) -> list[Shown]:
         """These objects as such a caller sees them."""
-        own = self.shape.view(fields, is_admin=asked.is_admin, is_owner=True)
-        gate = self.gate
-        if asked.is_admin or not gate.is_shareable:
-            return [own.answer(reader, one) for one in stored]
-        other = self.shape.view(fields, is_admin=False, is_owner=False)
-        return [
-            (own if gate.owner(reader, one) == asked.project_id else other).answer(reader, one)
-            for one in stored
-        ]
+        shape, gate = self.shape, self.gate
+        always, depends = gate.hidden(asked)
+        if not depends:
+            view = shape.view(fields, always)
+            return [view.answer(reader, one) for one in stored]
+        return [shape.view(fields, gate.hidden_of(reader, asked, one)).answer(reader, one) for one in stored]
 
     def perform(
         self, asked: Asked, action: Action[T], id: str, body: Mapping[str, Any]
@@ -239,6 +238,7 @@ class Noun(Generic[T]):
         shape, gate, quota, is_under = self.shape, self.gate, resource.quota, self.gate.is_under
         assert on_create is not None, "the table of URLs offers POST only where it is declared"
         values = self._completed(asked, body)
+        rules = gate.undecided(asked, shape.decided(body, values))
         asked = asked.with_given(frozenset(values))
         added = shape.taken_out(values)
         touched = shape.touched(added)
@@ -253,6 +253,8 @@ class Noun(Generic[T]):
         def turn(txn: Txn) -> Shown:
             self._prepare(txn, asked)
             made = self._under(txn, asked, new) if is_under else new
+            if rules:
+                gate.check_create(txn, asked, (made, body), rules)
             if quota:
                 self._check_quota(txn, asked, made)
             made = on_create(txn, asked, made)
@@ -261,15 +263,14 @@ class Noun(Generic[T]):
                 addition.write(txn, asked, (made, None), added)
             for after_create in afterwards:
                 after_create(txn, asked, made)
-            is_owner = gate.owner(txn, made) == asked.project_id
-            view = shape.view((), is_admin=asked.is_admin, is_owner=is_owner)
+            view = shape.view((), gate.hidden_of(txn, asked, made))
             return view.answer(txn, made, kept)
 
         return turn
 
     def _completed(self, asked: Asked, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The field values of a POST, after policy."""
-        is_other = not asked.is_admin and any(
+        """The field values of a POST."""
+        is_other = not self.gate.rights(asked).may_name_project and any(
             body.get(name, asked.project_id) != asked.project_id for name in (PROJECT, TENANT)
         )
         if is_other:
@@ -277,9 +278,7 @@ class Noun(Generic[T]):
                 "Specifying 'project_id' other than the authenticated project in request is not allowed for the"
                 " current user."
             )
-        values = self.shape.created(body)
-        self.gate.check_create(asked, self.shape.guarded(values, is_create=True))
-        return values
+        return self.shape.created(body)
 
     def _prepare(self, txn: Txn, asked: Asked) -> None:
         if self.resource.before is not None:
@@ -287,7 +286,7 @@ class Noun(Generic[T]):
 
     def _under(self, txn: Txn, asked: Asked, new: T) -> T:
         """The new object in the project of its parent's owner, who alone may make it."""
-        owner = self.gate.check_parent(txn, asked, self.gate.rule("create"))
+        owner = self.gate.check_parent(txn, asked)
         return msgspec.structs.replace(new, project_id=owner) if self.shape.is_standard else new
 
     def _changed(self, asked: Asked, old: T, changes: Mapping[str, Any]) -> T:
@@ -304,8 +303,7 @@ class Noun(Generic[T]):
             raise Conflict(f"Quota exceeded for resources: ['{quota}'].", type="OverQuota")
 
     def _answer(self, reader: Reader, asked: Asked, stored: T, fields: Sequence[str] = ()) -> Shown:
-        is_owner = self.gate.owner(reader, stored) == asked.project_id
-        return self.shape.view(fields, is_admin=asked.is_admin, is_owner=is_owner).answer(reader, stored)
+        return self.shape.view(fields, self.gate.hidden_of(reader, asked, stored)).answer(reader, stored)
 
 
 def _path(resource: Resource[Any], shapes: Mapping[str, Shape[Any]]) -> str:
@@ -333,11 +331,14 @@ def _relate(shapes: Mapping[str, Shape[Any]]) -> None:
                 shape.related[computed.name] = shapes[named]
 
 
-def _rules(features: Sequence[RestFeature]) -> Iterable[PolicyRule]:
-    """The rules by which everything is decided; a feature's own stand in place of those that everybody has."""
-    yield from shared_rules(BASE)
+def _rules(features: Sequence[RestFeature], shapes: Mapping[str, Shape[Any]]) -> dict[str, PolicyRule]:
+    """The rules by which everything is decided; a feature's own stand in place of those that declarations imply."""
+    rules = {rule.name: rule for rule in shared_rules(BASE)}
+    for shape in shapes.values():
+        rules |= {rule.name: rule for rule in implied(shape.gate, shape.access())}
     for feature in features:
-        yield from feature.policies
+        rules |= {rule.name: rule for rule in feature.policies}
+    return rules
 
 
 class Called:

@@ -6,14 +6,14 @@ A gate knows its noun's declarations (owner, sharing, access) and the caller; it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from alcor.base.errors import Forbidden
 from alcor.resource.context import Asked
 from alcor.resource.declare import Action, Extends, QuotaLimit, Resource, Standard
-from alcor.resource.policy import Policy
+from alcor.resource.policy import Node, Policy, Rights
+from alcor.resource.target import ObjectTarget, ProjectTarget
 from alcor.store.declare import Stored, Table
 from alcor.store.reader import Reader
 
@@ -30,6 +30,12 @@ class Gate(Generic[T]):
         self.seen_with: Gate[Any] | None = None  # of the noun whose sharing this one follows
         self.parent: Gate[Any] | None = None
         self.is_under = resource.parent is not None and resource.parent.is_in_url  # the URL names a parent
+        self.policy: Policy | None = None  # with the next three given by the engine, which knows all nouns
+        self.by_name: Mapping[str, Gate[Any]] = {}
+        self.by_plural: Mapping[str, Gate[Any]] = {}
+        # Names in the API of all that can be shown; what an object has under such a name.
+        self.names: tuple[str, ...] = ()
+        self.value: Callable[[Reader, T, str], object] = lambda reader, stored, name: None
         assert resource.parent is not None or issubclass(resource.table.kind, Standard), (
             f"nobody owns a {resource.name}"
         )
@@ -37,15 +43,29 @@ class Gate(Generic[T]):
         self._sharing = [each.is_shared for each in declared if each.is_shared is not None]
         self._shared_ids = [each.shared_ids for each in declared if each.is_shared is not None]
 
+    def join(self, policy: Policy, gates: Iterable[Gate[Any]]) -> None:
+        """Lets it know the policy, and the gates of all nouns."""
+        self.policy = policy
+        self.by_name = {gate.resource.name: gate for gate in gates}
+        self.by_plural = {gate.resource.plural: gate for gate in gates}
+
     @property
     def is_shareable(self) -> bool:
         """Whether an object can be seen by a project that does not own it."""
         leads = (self.seen_with, self.parent and self.parent.is_shareable)
         return bool(self._sharing) or any(leads)
 
+    def rights(self, asked: Asked) -> Rights:
+        """What the caller may, worked out once a request."""
+        found = asked.rights
+        if found is None:
+            assert self.policy is not None, "a noun without an engine"
+            found = asked.rights = self.policy.rights(asked.who)
+        return found
+
     def rule(self, verb: str) -> str:
         """The name of the policy rule for what `verb` does."""
-        under = f"{self.parent.resource.name}_" if self.parent is not None else ""
+        under = f"{self.parent.resource.name}_" if self.parent is not None and self.is_under else ""
         return f"{verb}_{under}{self.resource.name}"
 
     def owner(self, reader: Reader, stored: T) -> str:
@@ -58,34 +78,66 @@ class Gate(Generic[T]):
 
     def is_seen(self, reader: Reader, asked: Asked, stored: T) -> bool:
         """Whether the caller may see the object."""
-        if asked.is_admin:
-            return True
-        if not asked.can_read or self.resource.access == "admin":
-            return False
-        if self.parent is not None:
-            led_by = self._led_by(reader, stored)
-            return led_by is not None and self.parent.is_seen(reader, asked, led_by)
-        project_id = asked.project_id
-        return self.owner(reader, stored) == project_id or self.is_shared(reader, project_id, stored)
+        verdict = self.rights(asked).verdict(self.rule("get"))
+        if isinstance(verdict, bool):
+            return verdict
+        return verdict.holds(asked, ObjectTarget(self, reader, (asked, stored)))
 
     def sees(self, reader: Reader, asked: Asked) -> Callable[[T], bool] | None:
         """`is_seen` made ready for a list, once `check_parent` let it pass; None where the caller sees all."""
-        parent = self.resource.parent
-        if not asked.is_admin and (not asked.can_read or self.resource.access == "admin"):
-            return lambda stored: False
-        if parent is not None and parent.is_in_url:
-            field, under = attrgetter(parent.field), asked.under
-            return lambda stored: bool(field(stored) == under)
-        if asked.is_admin:
+        verdict, parent = self.rights(asked).verdict(self.rule("get")), self.resource.parent
+        under = attrgetter(parent.field) if parent is not None and parent.is_in_url else None
+        if isinstance(verdict, bool):
+            if not verdict:
+                return lambda stored: False
+            return None if under is None else lambda stored: bool(under(stored) == asked.under)
+        if under is None:
+            return lambda stored: verdict.holds(asked, ObjectTarget(self, reader, (asked, stored)))
+        return lambda stored: (
+            bool(under(stored) == asked.under)
+            and verdict.holds(asked, ObjectTarget(self, reader, (asked, stored)))
+        )
+
+    def hidden(self, asked: Asked) -> tuple[frozenset[str], tuple[tuple[str, Node], ...]]:
+        """Names that the caller sees of no object, and those of which the object decides."""
+        rights = self.rights(asked)
+        found = rights.hidden.get(self.resource.name)
+        if found is None:
+            rule = self.rule("get")
+            verdicts = [
+                (name, rights.verdict(f"{rule}:{name}"))
+                for name in self.names
+                if rights.has(f"{rule}:{name}")
+            ]
+            found = rights.hidden[self.resource.name] = (
+                frozenset(name for name, verdict in verdicts if verdict is False),
+                tuple((name, verdict) for name, verdict in verdicts if not isinstance(verdict, bool)),
+            )
+        return found
+
+    def hidden_of(self, reader: Reader, asked: Asked, stored: T) -> frozenset[str]:
+        """Names that the caller does not see of this object."""
+        always, depends = self.hidden(asked)
+        if not depends:
+            return always
+        target = ObjectTarget(self, reader, (asked, stored))
+        return always.union(name for name, node in depends if not node.holds(asked, target))
+
+    def named(self, reader: Reader, stored: T, noun: str) -> tuple[Gate[Any], Any] | None:
+        """The object that this one names as its `noun`, and that noun's gate."""
+        gate, named_id = self.by_name.get(noun), getattr(stored, f"{noun}_id", None)
+        if gate is None or named_id is None:
             return None
-        if self.is_shareable or parent is not None:
-            return lambda stored: self.is_seen(reader, asked, stored)
-        return lambda stored: self.owner(reader, stored) == asked.project_id
+        found = reader.peek(gate.resource.table, named_id)
+        return None if found is None else (gate, found)
 
     def is_shared(self, reader: Reader, project_id: str, stored: T) -> bool:
         """Whether the object is shared with this project in any declared way."""
         if any(is_shared(reader, project_id, stored) for is_shared in self._sharing):
             return True
+        if self.parent is not None:
+            above = self._led_by(reader, stored)
+            return above is not None and self.parent.is_shared(reader, project_id, above)
         follows = self.resource.seen_with
         if follows is None or self.seen_with is None:
             return False
@@ -108,45 +160,72 @@ class Gate(Generic[T]):
             found.update(one.id for leader in leaders for one in reader.find(table, follows.index, leader))
         return found
 
-    def check_create(self, asked: Asked, guarded: str) -> None:
-        """Raises Forbidden for a caller that may not create, or not with the field `guarded` (wire name)."""
-        if asked.is_admin:
-            return
-        if not asked.can_write or self.resource.access == "admin":
-            raise forbidden(self.rule("create"))
-        if guarded:
-            raise forbidden(f"{self.rule('create')}:{guarded}")
+    def undecided(self, asked: Asked, names: Iterable[str]) -> list[str]:
+        """The rules of a creation with these names that the object decides. Raises Forbidden where none can."""
+        rights, rule = self.rights(asked), self.rule("create")
+        if rights.verdict(rule) is False:
+            raise rights.refusal(rule)
+        left = [] if rights.verdict(rule) is True else [rule]
+        for name in names:
+            if not rights.has(given := f"{rule}:{name}"):
+                continue
+            verdict = rights.verdict(given)
+            if verdict is False:
+                raise rights.refusal(rule, given)
+            if verdict is not True:
+                left.append(given)
+        return left
+
+    def check_create(
+        self, reader: Reader, asked: Asked, new: tuple[T, Mapping[str, Any]], rules: Sequence[str]
+    ) -> None:
+        """Raises Forbidden where a rule does not let it be made, of that body; NotFound where it names an object that
+        the caller may not even see.
+        """
+        rights = self.rights(asked)
+        target = ObjectTarget(self, reader, (asked, new[0]), new[1])
+        for rule in rules:
+            if not rights.allows(rule, asked, target):
+                self._check_named(reader, asked, new[0])
+                create = self.rule("create")
+                raise rights.refusal(create, "" if rule == create else rule)
+
+    def check_update(
+        self, reader: Reader, asked: Asked, old: T, body: tuple[Mapping[str, Any], Iterable[str]]
+    ) -> None:
+        """Raises Forbidden where a rule of one of the given names does not let it be changed."""
+        rights, rule = self.rights(asked), self.rule("update")
+        target = ObjectTarget(self, reader, (asked, old), body[0])
+        for name in body[1]:
+            given = f"{rule}:{name}"
+            if rights.has(given) and not rights.allows(given, asked, target):
+                raise rights.refusal(rule, given)
 
     def check_parent(self, reader: Reader, asked: Asked, rule: str = "") -> str:
-        """The owner of the parent in the URL. Raises its NotFound; Forbidden by `rule` for all but its owner."""
+        """The owner of the parent in the URL. Raises its NotFound, and Forbidden where the rule does not hold."""
         if self.parent is None or not self.is_under:
             return ""
         owner = self.parent.owner(reader, self.parent.visible(reader, asked, asked.under))
-        if rule and not asked.is_admin and owner != asked.project_id:
-            raise forbidden(rule)
+        if rule and not self.rights(asked).allows(rule, asked, ProjectTarget(owner)):
+            raise self.rights(asked).refusal(rule)
         return owner
 
     def acted_on(self, reader: Reader, asked: Asked, action: Action[T], id: str) -> T | None:
         """The object of an action that the caller may do. Raises NotFound and Forbidden as `changeable`."""
-        rule, is_read = action.rule or action.name, action.method == "GET"
-        is_barred = not (asked.can_read if is_read else asked.can_write) or action.access == "admin"
-        if action.of == "collection":
-            self.check_parent(reader, asked, "" if is_read else rule)
-            if is_barred and not asked.is_admin:
-                raise forbidden(rule)
-            return None
-        if action.access == "owner" and not is_read:
+        rule, rights = action.rule or action.name, self.rights(asked)
+        if action.of != "collection":
             return self.changeable(reader, asked, id, rule)
-        stored = self.visible(reader, asked, id)
-        if is_barred and not asked.is_admin:
-            raise forbidden(rule)
-        return stored
+        owner = self.check_parent(reader, asked) or asked.project_id
+        if not rights.allows(rule, asked, ProjectTarget(owner)):
+            raise rights.refusal(rule)
+        return None
 
     def changeable(self, reader: Reader, asked: Asked, id: str, rule: str) -> T:
         """The object, if the caller may change it. Raises NotFound where it may not even see it, else Forbidden."""
         stored = self.visible(reader, asked, id)
-        if not asked.is_admin and not (asked.can_write and self.owner(reader, stored) == asked.project_id):
-            raise forbidden(rule)
+        rights = self.rights(asked)
+        if not rights.allows(rule, asked, ObjectTarget(self, reader, (asked, stored))):
+            raise rights.refusal(rule)
         return stored
 
     def visible(self, reader: Reader, asked: Asked, id: str) -> T:
@@ -155,6 +234,12 @@ class Gate(Generic[T]):
         if stored is None or not self.is_seen(reader, asked, stored):
             raise self.resource.table.not_found(id)
         return stored
+
+    def _check_named(self, reader: Reader, asked: Asked, stored: T) -> None:
+        """Raises the NotFound of what the object names and the caller may not see."""
+        for noun, gate in self.by_name.items():
+            if named_id := getattr(stored, f"{noun}_id", None):
+                gate.visible(reader, asked, named_id)
 
     def _named(self, reader: Reader, asked: Asked, id: str) -> T | None:
         """The object that the URL names."""
@@ -213,23 +298,5 @@ class Rulebook:
     def require(self, asked: Asked, rule: str, project_id: str) -> None:
         """Raises Forbidden where the rule does not let the caller act on what belongs to this project."""
         rights = self.policy.rights(asked.who)
-        if not rights.allows(rule, asked, _OfProject(project_id)):
+        if not rights.allows(rule, asked, ProjectTarget(project_id)):
             raise rights.refusal(rule)
-
-
-class _OfProject:
-    """What belongs to a project, and has nothing else that a rule could ask for."""
-
-    def __init__(self, project_id: str) -> None:
-        self._project_id = project_id
-
-    def owner(self, noun: str) -> str | None:
-        return None if noun else self._project_id
-
-    def value(self, collection: str, name: str) -> object:
-        return None
-
-
-def forbidden(rule: str) -> Forbidden:
-    """The refusal of what a policy rule does not allow."""
-    return Forbidden(f"rule:{rule} is disallowed by policy", type="PolicyNotAuthorized")

@@ -13,8 +13,9 @@ from alcor.base.errors import Invalid
 from alcor.resource import tags
 from alcor.resource.attribute import Attribute
 from alcor.resource.context import Asked
-from alcor.resource.declare import Access, Computed
+from alcor.resource.declare import Computed
 from alcor.resource.parse import parse_bool, parse_int
+from alcor.resource.policy import ways
 from alcor.resource.query import CHANGED_SINCE, Query
 from alcor.resource.shape import PROJECT, Shape
 from alcor.store.declare import Index, Key, Stored
@@ -31,6 +32,10 @@ class ById:
     ids: Sequence[str]
 
 
+OWNED_MAX = (
+    50_000  # ids that a list takes from the indexes of what others own; above, it looks at all objects
+)
+
 Candidates = ById | Under[T] | None  # None: every object of the table
 
 
@@ -45,10 +50,10 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
         elif name in shape.tag_filters:
             found.append(tags.fulfils(name, texts))
         elif attribute is not None:
-            _check_seen(shape, asked, attribute.api.seen_by, name)
+            _check_seen(shape, asked, name)
             found.append(_matches(attribute, shape.read(attribute, tables), texts))
         elif computed is not None:
-            _check_seen(shape, asked, computed.seen_by, name)
+            _check_seen(shape, asked, name)
             found.append(_computed(computed, texts, tables))
     return found
 
@@ -88,12 +93,45 @@ def _offers(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Iter
             answers = [computed.index(tables, text) for text in texts]
             if all(ids is not None for ids in answers):
                 yield ById(sorted({one for ids in answers for one in ids or ()}))
-    if not asked.is_admin and (index := resource.by_field.get(PROJECT)) is not None:
-        shared = shape.gate.shared_ids(tables, asked.project_id)
-        if shared:
-            yield ById(sorted(shared.union(tables.ids(index, asked.project_id))))
-        elif shared is not None:
-            yield Under(index, asked.project_id)
+    yield from _seen_offers(shape, asked, tables)
+
+
+def _seen_offers(shape: Shape[T], asked: Asked, tables: Tables) -> Iterable[ById | Under[T]]:
+    """What the caller may see, where indexes know."""
+    gate, index = shape.gate, shape.resource.by_field.get(PROJECT)
+    verdict = gate.rights(asked).verdict(gate.rule("get"))
+    found = None if isinstance(verdict, bool) else ways(verdict)
+    if found is None or index is None or gate.parent is not None:
+        return
+    ids: set[str] = set()
+    for way in found - {""}:
+        more = (
+            gate.shared_ids(tables, asked.project_id)
+            if way == "shared"
+            else _of_owned(shape, asked, way, tables)
+        )
+        if more is None:
+            return
+        ids |= more
+    if ids:
+        yield ById(sorted(ids.union(tables.ids(index, asked.project_id)) if "" in found else sorted(ids)))
+    elif "" in found:
+        yield Under(index, asked.project_id)
+
+
+def _of_owned(shape: Shape[T], asked: Asked, noun: str, tables: Tables) -> set[str] | None:
+    """The ids of those whose `noun` is the caller's project's; None where no index knows, or they are too many."""
+    resource, owner = shape.resource, shape.gate.by_name.get(noun)
+    index = resource.by_field.get(f"{noun}_id")
+    owned = owner.resource.by_field.get(PROJECT) if owner is not None else None
+    if index is None or owned is None:
+        return None
+    found: set[str] = set()
+    for owner_id in tables.ids(owned, asked.project_id):
+        if len(found) + tables.count(resource.table, index, owner_id) > OWNED_MAX:
+            return None
+        found.update(tables.ids(index, owner_id))
+    return found
 
 
 def _tag_offers(
@@ -132,8 +170,8 @@ def _among(index: Index[Any], keys: set[Key], tables: Tables) -> ById:
     return ById(sorted({one for key in keys for one in tables.ids(index, key)}))
 
 
-def _check_seen(shape: Shape[T], asked: Asked, access: Access, name: str) -> None:
-    if not shape.may_see(access, is_admin=asked.is_admin):
+def _check_seen(shape: Shape[T], asked: Asked, name: str) -> None:
+    if name in shape.gate.hidden(asked)[0]:
         raise Invalid(f"{[name]} is invalid attribute for filtering")
 
 

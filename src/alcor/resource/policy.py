@@ -153,6 +153,24 @@ class Opposite:
         return not self.node.holds(caller, target)
 
 
+def ways(node: Node) -> frozenset[str] | None:
+    """How an object can come to fulfil it: as its owner's (""), as a noun's owner's, "shared"; None: unknown."""
+    match node:
+        case Owns():
+            return frozenset({node.noun})
+        case Has() if (
+            node.pattern is None and node.value == "True"
+        ):  # shared, or open to all as external networks are
+            return frozenset({"shared"})
+        case Either():
+            some = [found for each in node.nodes if (found := ways(each)) is not None]
+            return frozenset().union(*some) if len(some) == len(node.nodes) else None
+        case Every():
+            return next((found for each in node.nodes if (found := ways(each)) is not None), None)
+        case _:
+            return None
+
+
 class Rights:
     """What callers of the same roles and scope may. Rules are worked out when they are first asked for."""
 
@@ -162,6 +180,8 @@ class Rights:
         self._roles = who.roles
         self.scope = _scope(who)
         self._verdicts: dict[str, Verdict] = {}
+        # By noun: names that are shown of no object, and what decides of others. Kept here by the gates.
+        self.hidden: dict[str, tuple[frozenset[str], tuple[tuple[str, Node], ...]]] = {}
         self.is_admin = self.verdict("context_is_admin") is True
         service = (self.verdict("service_api"), self.verdict("context_is_advsvc"))
         self.may_name_project = self.is_admin or True in service

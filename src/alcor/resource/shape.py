@@ -7,7 +7,7 @@ refusals is Neutron's: unknown attributes, then attributes not allowed and missi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -94,12 +94,9 @@ class Shape(Generic[T]):
         self.computed_by_name = {computed.name: computed for computed in self.computed}
         self.related: dict[str, Shape[Any]] = {}  # computed name -> the noun that its values are objects of
         self._required = tuple(attribute for attribute in self.attributes if attribute.is_required)
-        self._admin_only = tuple(
-            attribute
-            for attribute in self.attributes
-            if attribute.api.set_by == "admin" and attribute.name != PROJECT
-        )
-        self._views: dict[tuple[frozenset[str] | None, bool, bool], View[T]] = {}
+        self._views: dict[tuple[frozenset[str] | None, frozenset[str]], View[T]] = {}
+        self.gate.names = tuple(name for name in (*self.by_name, *self.computed_by_name) if name != TENANT)
+        self.gate.value = self._value
 
     def created(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The field values that a POST gives. Raises Invalid."""
@@ -147,30 +144,49 @@ class Shape(Generic[T]):
             return self.resource.by_field.get(field), True
         return addition.extends.by_field.get(field), False
 
-    def guarded(self, given: Mapping[str, Any], *, is_create: bool) -> str:
-        """The wire name of the first given field that only admins may set; "" if there is none.
+    def decided(self, body: Mapping[str, Any], created: Mapping[str, Any] | None = None) -> Iterator[str]:
+        """The names in a body of which policy may decide, with `name:part` for the parts of lists and objects.
 
-        A field given as its default on create is nobody's business, as in Neutron.
+        What is created with a value that it would have anyway is nobody's business, as in Neutron.
         """
-        for attribute in self._admin_only:
-            if attribute.field in given and not (is_create and given[attribute.field] == attribute.default):
-                return attribute.name
-        return ""
+        for name, value in body.items():
+            if name in {PROJECT, TENANT}:
+                continue
+            attribute = self.by_name[name]
+            if created is not None and created[attribute.field] == attribute.default:
+                continue
+            yield name
+            if isinstance(value, list | dict):
+                parts = (
+                    [value] if isinstance(value, dict) else [each for each in value if isinstance(each, dict)]
+                )
+                yield from sorted({f"{name}:{part}" for each in parts for part in each})
 
-    def view(self, fields: Iterable[str], *, is_admin: bool, is_owner: bool) -> View[T]:
-        """The view with these wire fields (none named: all) that such a caller may see. Unknown names are ignored."""
+    def access(self) -> Iterator[tuple[str, Access, Access]]:
+        """Each field's name, who may set and who may see it, as declared."""
+        for attribute in self.attributes:
+            if attribute.name != PROJECT:
+                yield attribute.name, attribute.api.set_by, attribute.api.seen_by
+        for computed in self.computed:
+            yield computed.name, "anyone", computed.seen_by
+
+    def view(self, fields: Iterable[str], hidden: frozenset[str]) -> View[T]:
+        """The view with these wire fields (none named: all) but for hidden ones. Unknown names are ignored."""
         wanted = frozenset(fields) or None
-        key = (wanted, is_admin, is_owner)
+        key = (wanted, hidden)
         view = self._views.get(key)
         if view is None:
             if len(self._views) >= _VIEWS_MAX:
                 self._views.clear()
-            view = self._views[key] = self._compiled(wanted, is_admin=is_admin, is_owner=is_owner)
+            view = self._views[key] = self._compiled(wanted, hidden)
         return view
 
-    def may_see(self, access: Access, *, is_admin: bool, is_owner: bool = True) -> bool:
-        """Whether a field of this access is shown."""
-        return is_admin or access == "anyone" or (access == "owner" and is_owner)
+    def _value(self, reader: Reader, stored: T, name: str) -> object:
+        attribute = self.by_name.get(name)
+        if attribute is not None:
+            return self.read(attribute, reader)(stored)
+        computed = self.computed_by_name.get(name)
+        return None if computed is None else computed.value(reader, stored)
 
     def _parsed(self, body: Mapping[str, Any]) -> dict[str, Any]:
         by_name = self.by_name
@@ -211,12 +227,11 @@ class Shape(Generic[T]):
         api = self.by_name[name].api
         return api.post if is_create else api.put
 
-    def _compiled(self, wanted: frozenset[str] | None, *, is_admin: bool, is_owner: bool) -> View[T]:
+    def _compiled(self, wanted: frozenset[str] | None, hidden: frozenset[str]) -> View[T]:
         visible = [
             (name, attribute)
             for name, attribute in self._visible()
-            if (wanted is None or name in wanted)
-            and self.may_see(attribute.api.seen_by, is_admin=is_admin, is_owner=is_owner)
+            if (wanted is None or name in wanted) and attribute.name not in hidden
         ]
         shown = [(name, attribute) for name, attribute in visible if attribute.field not in self._added]
         parts = [
@@ -226,11 +241,9 @@ class Shape(Generic[T]):
         parts = [part for part in parts if part.names]
         defaults = [part.default for part in parts]
         computed = [
-            (one.name, self._value_of(one, is_admin=is_admin))
+            (one.name, self._value_of(one, hidden))
             for one in self.computed
-            if one.visible
-            and (wanted is None or one.name in wanted)
-            and self.may_see(one.seen_by, is_admin=is_admin, is_owner=is_owner)
+            if one.visible and (wanted is None or one.name in wanted) and one.name not in hidden
         ]
         turns = enumerate(attribute.api.answer for _, attribute in shown)
         return View(
@@ -252,11 +265,13 @@ class Shape(Generic[T]):
         shown = [(one.name, one) for one in self.attributes if one.api.visible]
         return [*shown, (TENANT, self.by_name[PROJECT])] if self.is_standard else shown
 
-    def _value_of(self, one: Computed[T], *, is_admin: bool) -> Callable[[Reader, T], Any]:
+    def _value_of(self, one: Computed[T], hidden: frozenset[str]) -> Callable[[Reader, T], Any]:
         related = self.related.get(one.name)
         if related is None:
             return one.value
-        view = related.view((), is_admin=is_admin, is_owner=True)
+        view = related.view(
+            (), frozenset(name for name in related.gate.names if f"{one.name}.{name}" in hidden)
+        )
         return lambda reader, stored: [view.answer(reader, other) for other in one.value(reader, stored)]
 
 
