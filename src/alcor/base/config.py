@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[Path, S("folder", "Where the log lies; empty: /var/lib/alcor as root, else ~/.local/state/alcor.")] = Path()
     history_s: Annotated[int, S("s", "How long the log keeps history behind current objects.", low=0)] = 86_400
 
+    policy_file: Annotated[Path | None, S("file", "Overrides policy rules, in oslo.policy's YAML; read again when it changes.")] = None
+
     # Keystone, with auth `keystone`
     keystone_url: Annotated[str, S("URL", "Where Keystone is asked about tokens.")] = ""
     keystone_public_url: Annotated[str, S("URL", "Where a caller without token is sent for one; empty: `keystone_url`.")] = ""

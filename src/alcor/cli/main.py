@@ -30,7 +30,15 @@ _STORE = (
 _API = (
     *("listen", "auth", "insecure_listen", "bulk_max", "body_bytes_max", "bodies_bytes_max"),
     *("page_max", "slice_ms_max", "scans_max", "request_timeout_s", "client_wait_s", "connections_max"),
-    *("api_cert", "api_key", "keystone_url", "keystone_public_url", "keystone_user", "keystone_user_domain"),
+    *(
+        "policy_file",
+        "api_cert",
+        "api_key",
+        "keystone_url",
+        "keystone_public_url",
+        "keystone_user",
+        "keystone_user_domain",
+    ),
     *("keystone_password_file", "keystone_project", "keystone_project_domain", "keystone_ca_file"),
     *("keystone_timeout_s", "token_cache_s", "token_cache_max"),
     *("vni_ranges", "base_mac", "global_physnet_mtu"),
@@ -127,6 +135,16 @@ async def _pki(options: argparse.Namespace, settings: Settings) -> int:
     return pki.run(options.directory, options.server, options.hosts)
 
 
+async def _policy(options: argparse.Namespace, settings: Settings) -> int:
+    from alcor.cli import policy
+
+    return await policy.run(options.sample, settings)
+
+
+def _policy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sample", action="store_true", help="print every rule, to be overridden in a file")
+
+
 async def _db(options: argparse.Namespace, settings: Settings) -> int:
     from alcor.cli import db
 
@@ -199,6 +217,13 @@ COMMANDS = (
         _emulate_arguments,
     ),
     Command("pki", "an authority and certificates for a lab", (), _pki, _pki_arguments),
+    Command(
+        "policy",
+        "checks the policy file, or prints a sample",
+        ("policy_file", *_LOG),
+        _policy,
+        _policy_arguments,
+    ),
     Command("db", "looks into the log", ("state", *_LOG), _db, _db_arguments),
 )
 

@@ -87,7 +87,10 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
         if api:
             world = World(settings=settings, clock=clock)
             auth = _auth(settings, stack, meters)
-            app = App(Parts(engine=Engine(REST), store=store, auth=auth, world=world, meters=meters))
+            engine = Engine(REST)
+            if settings.policy_file is not None:
+                engine.policy.use(settings.policy_file)
+            app = App(Parts(engine=engine, store=store, auth=auth, world=world, meters=meters))
             server = Server(app, settings.listen, insecure_listen=settings.insecure_listen)
             await server.start()
             stack.push_async_callback(server.stop)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`alcor policy` prints what may be overridden, and says whether a file is understood; the API holds to the file."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from alcor.base.config import load
+from alcor.cli import serve
+from alcor.cli.main import main
+from alcor.features.control import REST
+from alcor.resource.engine import Engine
+
+
+def test_sample_names_every_rule_and_is_read_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["policy", "--sample"]) == 0
+    sample = capsys.readouterr().out
+    assert '# Intended scope(s): project\n#"create_port:binding:host_id": "(rule:admin_only) or' in sample
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        "\n".join(line.removeprefix("#") for line in sample.splitlines() if line.startswith('#"'))
+    )
+    assert len(file.read_text().splitlines()) == len(Engine(REST).policy.defaults)
+    assert main(["policy", "--policy-file", str(file)]) == 0
+
+
+def test_wrong_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text('"create_network": "role:a or"\n')
+    assert main(["policy", "--policy-file", str(file)]) == 1
+    assert "create_network" in capsys.readouterr().err
+    assert main(["policy"]) == 1
+
+
+async def test_api_holds_to_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text('"create_network": "role:network_admin"\n')
+    flags = {"listen": "127.0.0.1:0", "state": str(tmp_path), "policy_file": str(file)}
+    async with serve.running(load(flags, {}), api=True, push=False) as process:
+        assert process.server is not None
+        url = f"http://127.0.0.1:{process.server.port}/v2.0/networks"
+        async with httpx.AsyncClient(trust_env=False) as http:
+            for roles, status in (("member", 403), ("network_admin,member", 201)):
+                headers = {"X-Project-Id": "p1", "X-Roles": roles}
+                answer = await http.post(url, json={"network": {}}, headers=headers)
+                assert answer.status_code == status
+    file.write_text('"create_network": "role:"and"\n')
+    assert await serve.run(load(flags, {}), api=True, push=False) == 1
