@@ -13,16 +13,18 @@ from alcor.features.network.model import NETWORK
 from alcor.features.network.rules import REST as NETWORK_REST
 from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
-from alcor.features.port.model import PORT, PORT_STATUS, SHARED_IN_USE
+from alcor.features.port.model import PORT, PORT_STATUS
 from alcor.features.port.rules import REST as PORT_REST
 from alcor.features.quota.model import QUOTA
 from alcor.features.quota.rules import REST as QUOTA_REST
+from alcor.features.rbac.model import RBAC_POLICY
+from alcor.features.rbac.rules import REST as RBAC_REST
 from alcor.features.security_group import goal as security_group_goal
 from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP, SECURITY_GROUP_RULE
 from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
 from alcor.features.subnet import goal as subnet_goal
 from alcor.features.subnet.model import SUBNET
-from alcor.features.subnet.pools import SUBNET_POOL
+from alcor.features.subnet_pool.model import SUBNET_POOL
 from alcor.features.subnet.rules import REST as SUBNET_REST
 from alcor.store.declare import Schema
 
@@ -35,6 +37,7 @@ REST = (
     SUBNET_REST,
     SECURITY_GROUP_REST,
     PORT_REST,
+    RBAC_REST,
 )
 
 GOAL = (
@@ -61,7 +64,7 @@ SCHEMA = Schema(
         GROUP_SET,
         PORT,
         PORT_STATUS,
+        RBAC_POLICY,
         ADDRESS_OWNER,
     ),
-    guards=(SHARED_IN_USE,),
 )

@@ -127,6 +127,7 @@ class Noun(Generic[T]):
         decided = list(self.shape.decided(enclosed))
         added = self.shape.taken_out(changes)
         touched = self.shape.touched(added)
+        afterwards = [each.on_update for each in self.shape.extends if each.on_update is not None]
 
         def turn(txn: Txn) -> Answer:
             rule = self.gate.rule("update")
@@ -139,6 +140,8 @@ class Noun(Generic[T]):
             txn.update(self.table, new)
             for addition in touched:
                 addition.write(txn, asked, (new, old), added)
+            for each in afterwards:
+                each(txn, asked, old, new)
             return {resource.name: self._answer(txn, asked, new)}
 
         return turn
@@ -175,12 +178,15 @@ class Noun(Generic[T]):
         self, asked: Asked, fields: Sequence[str], reader: Reader, stored: Sequence[T]
     ) -> list[Shown]:
         """These objects as such a caller sees them."""
-        shape, gate = self.shape, self.gate
+        shape, gate, project_id = self.shape, self.gate, asked.project_id
         always, depends = gate.hidden(asked)
         if not depends:
             view = shape.view(fields, always)
-            return [view.answer(reader, one) for one in stored]
-        return [shape.view(fields, gate.hidden_of(reader, asked, one)).answer(reader, one) for one in stored]
+            return [view.answer(reader, project_id, one) for one in stored]
+        return [
+            shape.view(fields, gate.hidden_of(reader, asked, one)).answer(reader, project_id, one)
+            for one in stored
+        ]
 
     def perform(
         self, asked: Asked, action: Action[T], id: str, body: Mapping[str, Any]
@@ -264,7 +270,7 @@ class Noun(Generic[T]):
             for after_create in afterwards:
                 after_create(txn, asked, made)
             view = shape.view((), gate.hidden_of(txn, asked, made))
-            return view.answer(txn, made, kept)
+            return view.answer(txn, asked.project_id, made, kept)
 
         return turn
 
@@ -303,7 +309,8 @@ class Noun(Generic[T]):
             raise Conflict(f"Quota exceeded for resources: ['{quota}'].", type="OverQuota")
 
     def _answer(self, reader: Reader, asked: Asked, stored: T, fields: Sequence[str] = ()) -> Shown:
-        return self.shape.view(fields, self.gate.hidden_of(reader, asked, stored)).answer(reader, stored)
+        view = self.shape.view(fields, self.gate.hidden_of(reader, asked, stored))
+        return view.answer(reader, asked.project_id, stored)
 
 
 def _path(resource: Resource[Any], shapes: Mapping[str, Shape[Any]]) -> str:

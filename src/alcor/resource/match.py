@@ -51,7 +51,7 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
             found.append(tags.fulfils(name, texts))
         elif attribute is not None:
             _check_seen(shape, asked, name)
-            found.append(_matches(attribute, shape.read(attribute, tables), texts))
+            found.append(_matches(attribute, shape.read(attribute, tables, asked.project_id), texts))
         elif computed is not None:
             _check_seen(shape, asked, name)
             found.append(_computed(computed, texts, tables))

@@ -52,7 +52,7 @@ def order_of(
 def _read(shape: Shape[T], name: str, reader: Reader) -> Callable[[T], Any]:
     attribute = shape.by_name.get(name)
     if attribute is not None:
-        return shape.read(attribute, reader)
+        return shape.read(attribute, reader, "")
     value = shape.computed_by_name[name].value
     return lambda stored: value(reader, stored)
 

@@ -43,11 +43,15 @@ class View(Generic[T]):
     added: tuple[Part[T], ...]
     defaults: tuple[Any, ...] | None  # of all that is added; None where they depend on the object
     computed: tuple[Callable[[Reader, T], Any], ...]
+    told: tuple[tuple[int, Callable[[Reader, str, T], Any]], ...] = ()  # by place in `read`: differs by who asks
 
-    def answer(self, reader: Reader, stored: T, kept: frozenset[str] | None = None) -> Shown:
+    def answer(
+        self, reader: Reader, project_id: str, stored: T, kept: frozenset[str] | None = None
+    ) -> Shown:
         """The object as it is answered; JSON names its fields as the wire does.
 
-        `kept`: the tables in which other features keep something with it, where the caller knows that already.
+        `project_id` is that which asks. `kept`: the tables in which other features keep something with it, where
+        the caller knows that already.
         """
         values = self.read(stored)
         if self.answers:
@@ -55,6 +59,8 @@ class View(Generic[T]):
             for place, turn in self.answers:
                 turned[place] = turn(turned[place])
             values = tuple(turned)
+        for place, tell in self.told:
+            values = (*values[:place], tell(reader, project_id, stored), *values[place + 1 :])
         if self.added:
             if kept is not None and not kept and self.defaults is not None:
                 values += self.defaults
@@ -81,6 +87,7 @@ class Shape(Generic[T]):
             *_own(resource),
             *(attribute for addition in self.additions for attribute in addition.attributes),
         )
+        self._told = {field: tell for one in extends for field, tell in one.answers.items()}
         self._added = {field: addition for addition in self.additions for field in addition.fields}
         self.computed = (*resource.computed, *(each for one in extends for each in one.computed))
         self.by_name = {attribute.name: attribute for attribute in self.attributes}
@@ -131,8 +138,11 @@ class Shape(Generic[T]):
             return []
         return [one for one in self.additions if one.is_always or not one.fields.isdisjoint(added)]
 
-    def read(self, attribute: Attribute, reader: Reader) -> Callable[[T], Any]:
-        """How a field is read of an object, whoever keeps it."""
+    def read(self, attribute: Attribute, reader: Reader, project_id: str) -> Callable[[T], Any]:
+        """How a field is read of an object for the project that asks, whoever keeps it."""
+        tell = self._told.get(attribute.field)
+        if tell is not None:
+            return lambda stored: tell(reader, project_id, stored)
         addition = self._added.get(attribute.field)
         value = attrgetter(attribute.field)
         return value if addition is None else lambda stored: value(addition.row(reader, stored))
@@ -184,7 +194,7 @@ class Shape(Generic[T]):
     def _value(self, reader: Reader, stored: T, name: str) -> object:
         attribute = self.by_name.get(name)
         if attribute is not None:
-            return self.read(attribute, reader)(stored)
+            return self.read(attribute, reader, "")(stored)
         computed = self.computed_by_name.get(name)
         return None if computed is None else computed.value(reader, stored)
 
@@ -259,6 +269,11 @@ class Shape(Generic[T]):
             tuple(parts),
             None if None in defaults else tuple(value for values in defaults for value in values or ()),
             tuple(value for _, value in computed),
+            tuple(
+                (place, self._told[attribute.field])
+                for place, (_, attribute) in enumerate(shown)
+                if attribute.field in self._told
+            ),
         )
 
     def _visible(self) -> list[tuple[str, Attribute]]:
@@ -272,7 +287,7 @@ class Shape(Generic[T]):
         view = related.view(
             (), frozenset(name for name in related.gate.names if f"{one.name}.{name}" in hidden)
         )
-        return lambda reader, stored: [view.answer(reader, other) for other in one.value(reader, stored)]
+        return lambda reader, stored: [view.answer(reader, "", other) for other in one.value(reader, stored)]
 
 
 def _own(resource: Resource[Any]) -> Iterable[Attribute]:

@@ -12,8 +12,7 @@ from alcor.features.port.pairs import AllowedPair, match_pair, parse_pairs
 from alcor.features.security_group.model import SECURITY_GROUP, SecurityGroup
 from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.resource.declare import Api, Standard
-from alcor.store.declare import Guard, Index, Pool, Reference, Stored, Table, own_id
-from alcor.store.reader import Reader
+from alcor.store.declare import Index, Pool, Reference, Stored, Table, own_id
 
 ADDRESSES_MAX = 64  # fixed IPs of one port
 GROUPS_MAX = 64  # security groups of one port
@@ -246,21 +245,6 @@ PORT: Table[Port] = Table(
     ),
     pools=(ADDRESSES,),
 )
-
-
-def stays_shared_in_use(reader: Reader, old: Network | None, new: Network | None) -> None:
-    """Raises Conflict where a network would leave ports of other projects behind that could not see it any more."""
-    if old is None or new is None or new.shared or not old.shared:
-        return
-    for port in reader.find(PORT, BY_NETWORK, new.id):
-        if port.project_id != new.project_id and not port.device_owner.startswith(TRUSTED_OWNER):
-            raise Conflict(
-                f"Unable to reconfigure sharing settings for network {new.id}. Multiple tenants are using it.",
-                type="InvalidSharedSetting",
-            )
-
-
-SHARED_IN_USE: Guard[Network] = Guard(NETWORK, stays_shared_in_use)
 
 
 class PortStatus(Stored, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from alcor.base.errors import Conflict, Invalid, NotFound
+from alcor.base.errors import Conflict, Invalid
 from alcor.base.net import ip_version
 from alcor.features.security_group.model import (
     BY_GROUPS,
@@ -146,11 +146,8 @@ def on_delete_rule(txn: Txn, ctx: Context, old: SecurityGroupRule) -> None:
 
 
 def visible_group(txn: Txn, ctx: Context, id: str) -> SecurityGroup:
-    """The group, if the caller may use it. Raises NotFound."""
-    group = txn.peek(SECURITY_GROUP, id)
-    if group is None or not (ctx.is_admin or group.project_id == ctx.project_id):
-        raise NotFound(f"Security group {id} does not exist", type="SecurityGroupNotFound")
-    return group
+    """The group, if the caller may use it: its own, or one that is shared with it. Raises NotFound."""
+    return ctx.visible(txn, SECURITY_GROUP, id)
 
 
 def _check_protocol(rule: SecurityGroupRule) -> None:

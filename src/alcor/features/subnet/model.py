@@ -9,7 +9,7 @@ import msgspec
 from alcor.base.errors import Invalid, NotFound
 from alcor.base.net import Cidr, Ip, ip_int, parse_cidr, parse_ip
 from alcor.features.network.model import NETWORK
-from alcor.features.subnet.pools import SUBNET_POOL, UNSAID, SubnetPool
+from alcor.features.subnet_pool.model import SUBNET_POOL, UNSAID, SubnetPool
 from alcor.resource.declare import Api, Standard
 from alcor.store.declare import Index, Reference, Table
 

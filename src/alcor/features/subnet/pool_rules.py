@@ -10,7 +10,7 @@ from alcor.base.net import Cidr, ip_version, prefix_length
 from alcor.features.address_scope.model import ADDRESS_SCOPE
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.subnet.model import BY_NETWORK, BY_POOL, SUBNET, Subnet
-from alcor.features.subnet.pools import (
+from alcor.features.subnet_pool.model import (
     DEFAULT_POOL,
     POOLS_OF_PROJECT,
     POOLS_OF_SCOPE,

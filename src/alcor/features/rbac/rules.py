@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which objects can be shared, what their sharing holds up, and how `shared` and RBAC policies stay one thing."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from alcor.base.errors import Conflict, Forbidden, Invalid
+from alcor.features.address_scope.model import ADDRESS_SCOPE
+from alcor.features.network.model import NETWORK
+from alcor.features.port.model import BY_GROUP as PORTS_OF_GROUP
+from alcor.features.port.model import BY_NETWORK as PORTS_OF_NETWORK
+from alcor.features.port.model import PORT, TRUSTED_OWNER
+from alcor.features.rbac.model import (
+    BY_ALL,
+    BY_OBJECT,
+    BY_PROJECT,
+    BY_TARGET,
+    EVERYBODY,
+    EXTERNAL,
+    RBAC_POLICY,
+    SHARED,
+    RbacPolicy,
+)
+from alcor.features.security_group.model import SECURITY_GROUP
+from alcor.features.subnet.model import BY_POOL, SUBNET
+from alcor.features.subnet_pool.model import POOLS_OF_SCOPE, SUBNET_POOL
+from alcor.resource.declare import Context, Extends, Extension, Resource, RestFeature, Standard
+from alcor.store.declare import Table
+from alcor.store.reader import Reader, Txn
+
+Users = Callable[[Reader, str], Iterable[Standard]]  # (reader, id of the object) -> what depends on seeing it
+
+
+@dataclass(frozen=True)
+class Shareable:
+    """One type of object: `flags` are its own fields that mean "shared with everybody", by action."""
+
+    table: Table[Standard]
+    users: Users
+    flags: dict[str, str]
+    alias: str = ""
+
+    @property
+    def type(self) -> str:
+        """Its name in `object_type`."""
+        return self.table.name
+
+
+def _ports_of_network(reader: Reader, id: str) -> Iterable[Standard]:
+    ports = reader.find(PORT, PORTS_OF_NETWORK, id)
+    return [port for port in ports if not port.device_owner.startswith(TRUSTED_OWNER)]
+
+
+SHAREABLE: tuple[Shareable, ...] = (
+    Shareable(NETWORK, _ports_of_network, {SHARED: "shared", EXTERNAL: "external"}),  # type: ignore[arg-type]  # tables are read only here
+    Shareable(
+        SECURITY_GROUP,  # type: ignore[arg-type]  # as above
+        lambda reader, id: reader.find(PORT, PORTS_OF_GROUP, id),
+        {},
+        "rbac-security-groups",
+    ),
+    Shareable(
+        SUBNET_POOL,  # type: ignore[arg-type]  # as above
+        lambda reader, id: reader.find(SUBNET, BY_POOL, id),
+        {SHARED: "shared"},
+        "rbac-subnetpool",
+    ),
+    Shareable(
+        ADDRESS_SCOPE,  # type: ignore[arg-type]  # as above
+        lambda reader, id: reader.find(SUBNET_POOL, POOLS_OF_SCOPE, id),
+        {SHARED: "shared"},
+        "rbac-address-scope",
+    ),
+)
+_BY_TYPE = {each.type: each for each in SHAREABLE}
+
+
+def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:
+    """The policy, once the object's own flag says the same. Raises Invalid, Forbidden, NotFound."""
+    shareable = _BY_TYPE.get(new.object_type.strip().lower())
+    if shareable is None:
+        raise Invalid(
+            f"Invalid input for operation: '{new.object_type}' is not a valid RBAC object type.",
+            type="InvalidInput",
+        )
+    actions = (SHARED, EXTERNAL) if EXTERNAL in shareable.flags else (SHARED,)
+    if new.action not in actions:
+        raise Invalid(
+            f"Invalid input for operation: '{new.action}' is not a valid action for object type"
+            f" '{shareable.type}'. Valid actions: {', '.join(actions)}.",
+            type="InvalidInput",
+        )
+    new = msgspec.structs.replace(new, object_type=shareable.type)
+    shared = ctx.visible(txn, shareable.table, new.object_id)
+    if not ctx.is_admin and shared.project_id != ctx.project_id:
+        raise Invalid(
+            "Invalid input for operation: Only admins can manipulate policies on objects they do not own.",
+            type="InvalidInput",
+        )
+    _check_target(ctx, new)
+    _flag(txn, ctx, new, is_set=True)
+    return new
+
+
+def on_update(txn: Txn, ctx: Context, old: RbacPolicy, new: RbacPolicy) -> RbacPolicy:
+    """The policy for another target. Raises Conflict where the one before still uses the object."""
+    _check_target(ctx, new)
+    if new.target_tenant not in (old.target_tenant, EVERYBODY):
+        _check_unused(txn, old)
+    if new.target_tenant != old.target_tenant:
+        _flag(txn, ctx, old, is_set=False)
+        _flag(txn, ctx, new, is_set=True)
+    return new
+
+
+def on_delete(txn: Txn, ctx: Context, old: RbacPolicy) -> None:
+    """Takes the object's own flag back too. Raises Conflict where the target still uses the object."""
+    _check_unused(txn, old)
+    _flag(txn, ctx, old, is_set=False)
+
+
+def _check_target(ctx: Context, policy: RbacPolicy) -> None:
+    if policy.target_tenant == EVERYBODY and not ctx.is_admin:
+        raise Forbidden(
+            "rule:create_rbac_policy:target_tenant is disallowed by policy", type="PolicyNotAuthorized"
+        )
+
+
+def _check_unused(txn: Txn, policy: RbacPolicy) -> None:
+    """Raises Conflict where somebody sees the object by this policy alone and has something that depends on it."""
+    if policy.action != SHARED:
+        return
+    shareable = _BY_TYPE[policy.object_type]
+    owner = txn.get(shareable.table, policy.object_id).project_id
+    others = {
+        other.target_tenant
+        for other in txn.find(RBAC_POLICY, BY_OBJECT, policy.object_id)
+        if other.id != policy.id and other.action == SHARED
+    }
+    if EVERYBODY in others:
+        return
+    for user in shareable.users(txn, policy.object_id):
+        project = user.project_id
+        if project in ("", owner) or project in others or policy.target_tenant not in (project, EVERYBODY):
+            continue
+        raise Conflict(
+            f"RBAC policy on object {policy.object_id} cannot be removed because other objects depend on it."
+            f"\nDetails: {user.id} of project {project} uses it.",
+            type="RbacPolicyInUse",
+        )
+
+
+def _check_unshared(txn: Txn, policy: RbacPolicy) -> None:
+    """As `_check_unused`, in the words for an update of the object itself."""
+    try:
+        _check_unused(txn, policy)
+    except Conflict as in_use:
+        if policy.object_type != NETWORK.name:
+            raise
+        raise Conflict(
+            f"Unable to reconfigure sharing settings for network {policy.object_id}. Multiple tenants are using it.",
+            type="InvalidSharedSetting",
+        ) from in_use
+
+
+def _flag(txn: Txn, ctx: Context, policy: RbacPolicy, *, is_set: bool) -> None:
+    """Makes the object's own field say what the policy for everybody says."""
+    shareable = _BY_TYPE[policy.object_type]
+    field = shareable.flags.get(policy.action)
+    if field is None or policy.target_tenant != EVERYBODY:
+        return
+    shared = txn.get(shareable.table, policy.object_id)
+    if getattr(shared, field) != is_set:
+        changes = {field: is_set, "revision_number": shared.revision_number + 1, "updated_at": ctx.now}
+        txn.update(shareable.table, msgspec.structs.replace(shared, **changes))
+
+
+def _policy_for_all(txn: Txn, ctx: Context, shared: Standard, place: tuple[str, str]) -> None:
+    kind, action = place
+    if txn.count(RBAC_POLICY, BY_ALL, (shared.id, action, EVERYBODY)):
+        return
+    policy = RbacPolicy(
+        id=ctx.new_id(),
+        project_id=shared.project_id,
+        object_type=kind,
+        object_id=shared.id,
+        target_tenant=EVERYBODY,
+        action=action,
+        created_at=ctx.now,
+        updated_at=ctx.now,
+        revision_number=1,
+    )
+    txn.insert(RBAC_POLICY, policy)
+
+
+def _extension(shareable: Shareable) -> Extends:
+    """What sharing adds to one type of object."""
+    kind, flags = shareable.type, shareable.flags
+
+    def is_shared(reader: Reader, project_id: str, shared: Standard) -> bool:
+        keys = [(shared.id, SHARED, target) for target in (project_id, EVERYBODY)]
+        return any(reader.count(RBAC_POLICY, BY_ALL, key) for key in keys) or (
+            EXTERNAL in flags and reader.count(RBAC_POLICY, BY_ALL, (shared.id, EXTERNAL, project_id)) > 0
+        )
+
+    def shared_ids(reader: Reader, project_id: str) -> list[str]:
+        keys = [(kind, SHARED, project_id), (kind, SHARED, EVERYBODY), (kind, EXTERNAL, project_id)]
+        return [policy.object_id for key in keys for policy in reader.find(RBAC_POLICY, BY_TARGET, key)]
+
+    def after_create(txn: Txn, ctx: Context, shared: Standard) -> None:
+        for action, field in flags.items():
+            if getattr(shared, field, False):
+                _policy_for_all(txn, ctx, shared, (kind, action))
+
+    def on_update(txn: Txn, ctx: Context, old: Standard, new: Standard) -> None:
+        for action, field in flags.items():
+            if getattr(old, field, False) == getattr(new, field, False):
+                continue
+            if getattr(new, field):
+                _policy_for_all(txn, ctx, new, (kind, action))
+            else:
+                policy = txn.first(RBAC_POLICY, BY_ALL, (new.id, action, EVERYBODY))
+                if policy is not None:
+                    _check_unshared(txn, policy)
+                    txn.delete(RBAC_POLICY, policy.id)
+
+    def on_delete(txn: Txn, ctx: Context, old: Standard) -> None:
+        for policy in txn.find(RBAC_POLICY, BY_OBJECT, old.id):
+            txn.delete(RBAC_POLICY, policy.id)
+
+    def tell(reader: Reader, project_id: str, shared: Standard) -> bool:
+        return any(
+            reader.count(RBAC_POLICY, BY_ALL, (shared.id, SHARED, target))
+            for target in (EVERYBODY, project_id)
+        )
+
+    return Extends(
+        noun=kind,
+        after_create=after_create if flags else None,
+        on_update=on_update if flags else None,
+        on_delete=on_delete,
+        is_shared=is_shared,
+        shared_ids=shared_ids,
+        answers={"shared": tell} if SHARED in flags else {},
+    )
+
+
+REST = RestFeature(
+    name="rbac",
+    resources=(
+        Resource(
+            name="rbac_policy",
+            plural="rbac_policies",
+            path="rbac-policies",
+            table=RBAC_POLICY,
+            aliases=("rbac-policies", *(each.alias for each in SHAREABLE if each.alias)),
+            on_create=on_create,
+            on_update=on_update,
+            on_delete=on_delete,
+            by_field={"project_id": BY_PROJECT, "object_id": BY_OBJECT},
+            quota="rbac_policy",
+            doc="Lets a project, or every project, use an object of another.",
+        ),
+    ),
+    extends=tuple(_extension(each) for each in SHAREABLE),
+    extensions=(
+        Extension(
+            "rbac-policies",
+            "RBAC Policies",
+            "Allows creation and modification of policies that control project access to resources.",
+            "2015-06-17T12:15:12-00:00",
+        ),
+        Extension(
+            "rbac-security-groups",
+            "Add security_group type to network RBAC",
+            "Adds security_group type to network RBAC",
+            "2019-02-14T00:00:00-00:00",
+        ),
+        Extension(
+            "rbac-subnetpool",
+            "Add subnetpool type to RBAC",
+            "Add subnetpool type to RBAC",
+            "2020-02-05T00:00:00-00:00",
+        ),
+        Extension(
+            "rbac-address-scope",
+            "Add address_scope type to RBAC",
+            "Add address_scope type to RBAC",
+            "2020-02-12T00:00:00-00:00",
+        ),
+    ),
+)

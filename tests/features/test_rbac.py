@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RBAC policies over REST: who sees an object of another project, and what keeps a policy in place."""
+
+import pytest
+
+from tests.features.door import Door
+
+OTHER = "0123456789abcdef0123456789abcdef"
+THIRD = "fedcba9876543210fedcba9876543210"
+
+
+async def share(api: Door, noun: str, id: str, target: str, action: str = "access_as_shared") -> dict:
+    return await api.create(
+        "rbac_policy", object_type=noun, object_id=id, target_tenant=target, action=action
+    )
+
+
+async def refused(api: Door, method: str, path: str, body: object = None, **caller: str) -> tuple[int, str]:
+    status, answer = await api.ask(method, f"/v2.0/{path}", body, **caller)
+    return status, answer["NeutronError"]["type"]
+
+
+async def seen(api: Door, path: str, project: str) -> list[str]:
+    return [each["id"] for each in await api.list(path, as_project=project)]
+
+
+async def test_network_is_seen_and_used_by_the_project_that_it_is_shared_with_alone(api: Door) -> None:
+    network = await api.create("network")
+    await share(api, "network", network["id"], OTHER)
+    assert await seen(api, "networks", OTHER) == [network["id"]]
+    assert await seen(api, "networks", THIRD) == []
+    status, answer = await api.ask("GET", f"/v2.0/networks/{network['id']}", as_project=OTHER)
+    assert (status, answer["network"]["shared"]) == (200, True)
+    assert (await api.show("network", network["id"]))["shared"] is False
+    listed = await api.list("networks", as_project=OTHER, shared="True")
+    assert [each["id"] for each in listed] == [network["id"]]
+    assert (await api.create("port", network_id=network["id"], as_project=OTHER))["project_id"] == OTHER
+    body = {"port": {"network_id": network["id"]}}
+    assert await refused(api, "POST", "ports", body, as_project=THIRD) == (404, "NetworkNotFound")
+
+
+async def test_policy_stays_while_its_target_uses_the_object(api: Door) -> None:
+    network = await api.create("network")
+    policy = await share(api, "network", network["id"], OTHER)
+    port = await api.create("port", network_id=network["id"], as_project=OTHER)
+    path = f"rbac-policies/{policy['id']}"
+    assert await refused(api, "DELETE", path) == (409, "RbacPolicyInUse")
+    moved = {"rbac_policy": {"target_tenant": THIRD}}
+    assert await refused(api, "PUT", path, moved) == (409, "RbacPolicyInUse")
+    await api.delete("port", port["id"])
+    await api.delete("rbac_policy", policy["id"])
+    assert await seen(api, "networks", OTHER) == []
+
+
+async def test_shared_and_the_policy_for_everybody_are_one_thing(api: Door) -> None:
+    network = await api.create("network", shared=True)
+    (policy,) = await api.list("rbac-policies", object_id=network["id"])
+    assert (policy["target_tenant"], policy["action"]) == ("*", "access_as_shared")
+    await api.delete("rbac_policy", policy["id"])
+    assert (await api.show("network", network["id"]))["shared"] is False
+    await share(api, "network", network["id"], "*")
+    assert (await api.show("network", network["id"]))["shared"] is True
+    await api.update("network", network["id"], shared=False)
+    assert await api.list("rbac-policies", object_id=network["id"]) == []
+
+
+async def test_sharing_is_not_taken_from_a_project_with_ports_there(api: Door) -> None:
+    network = await api.create("network", shared=True)
+    await api.create("port", network_id=network["id"], as_project=OTHER)
+    body = {"network": {"shared": False}}
+    path = f"networks/{network['id']}"
+    assert await refused(api, "PUT", path, body) == (409, "InvalidSharedSetting")
+    await share(api, "network", network["id"], OTHER)
+    await api.update("network", network["id"], shared=False)
+    assert await seen(api, "networks", OTHER) == [network["id"]]
+
+
+async def test_policies_go_with_their_object(api: Door) -> None:
+    network = await api.create("network")
+    await share(api, "network", network["id"], OTHER)
+    await api.delete("network", network["id"])
+    assert await api.list("rbac-policies") == []
+
+
+@pytest.mark.parametrize(
+    ("noun", "path", "given"),
+    [
+        ("security_group", "security-groups", {"name": "web"}),
+        ("subnetpool", "subnetpools", {"name": "p", "prefixes": ["10.0.0.0/8"]}),
+        ("address_scope", "address-scopes", {"name": "s", "ip_version": 4}),
+    ],
+)
+async def test_other_types_are_shared_with_one_project(api: Door, noun: str, path: str, given: dict) -> None:
+    shared = await api.create(noun, **given)
+    assert shared["id"] not in await seen(api, path, OTHER)
+    policy = await share(api, noun, shared["id"], OTHER)
+    assert shared["id"] in await seen(api, path, OTHER)
+    await api.delete("rbac_policy", policy["id"])
+    assert shared["id"] not in await seen(api, path, OTHER)
+
+
+async def test_group_that_is_shared_protects_ports_of_the_other_project(api: Door) -> None:
+    network = await api.create("network", shared=True)
+    group = await api.create("security_group", name="web")
+    policy = await share(api, "security_group", group["id"], OTHER)
+    port = await api.create("port", network_id=network["id"], security_groups=[group["id"]], as_project=OTHER)
+    assert port["security_groups"] == [group["id"]]
+    assert await refused(api, "DELETE", f"rbac-policies/{policy['id']}") == (409, "RbacPolicyInUse")
+
+
+async def test_policies_that_make_no_sense_are_refused(api: Door) -> None:
+    network = await api.create("network", as_project=OTHER)
+    body = {
+        "object_type": "network",
+        "object_id": network["id"],
+        "target_tenant": THIRD,
+        "action": "access_as_shared",
+    }
+    path = "rbac-policies"
+    assert (await refused(api, "POST", path, {"rbac_policy": body | {"object_type": "port"}}))[0] == 400
+    assert (await refused(api, "POST", path, {"rbac_policy": body | {"action": "own"}}))[0] == 400
+    absent = {"rbac_policy": body | {"object_id": "6ba7b810-9dad-41d1-80b4-00c04fd430c8"}}
+    assert await refused(api, "POST", path, absent) == (404, "NetworkNotFound")
+    to_all = {"rbac_policy": body | {"target_tenant": "*"}}
+    assert (await refused(api, "POST", path, to_all, as_project=OTHER))[0] == 403
+    assert (await refused(api, "POST", path, {"rbac_policy": body}, as_project=THIRD))[0] == 404
+    await share(api, "network", network["id"], THIRD)
+    assert await refused(api, "POST", path, {"rbac_policy": body}) == (409, "DuplicateRbacPolicy")
