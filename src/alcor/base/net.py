@@ -7,6 +7,7 @@ Each is a `str` with a type of its own, so it compares, hashes, encodes and prin
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable, Iterator
 from typing import NewType
 
 Mac = NewType("Mac", str)  # lower case, colons: fa:16:3e:00:00:01
@@ -112,3 +113,46 @@ def eui64(cidr: Cidr, mac: Mac) -> Ip:
 def link_local(mac: Mac) -> Ip:
     """The IPv6 link-local address that a host with `mac` makes for itself (RFC 4291, appendix A)."""
     return eui64(Cidr("fe80::/64"), mac)
+
+
+def merged(prefixes: Iterable[Cidr]) -> tuple[Cidr, ...]:
+    """The fewest prefixes that cover the same addresses, in order. All are of one IP version."""
+    networks = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    return tuple(Cidr(str(network)) for network in ipaddress.collapse_addresses(networks))  # type: ignore[type-var]  # one version
+
+
+def left_of(prefixes: Iterable[Cidr], taken: Iterable[Cidr], version: int) -> Iterator[Cidr]:
+    """What is left of prefixes, as prefixes in order, without the addresses of `taken`."""
+    gone = sorted(cidr_bounds(each) for each in taken)
+    for prefix in prefixes:
+        start, end = cidr_bounds(prefix)
+        for first, last in gone:
+            if last < start or first > end:
+                continue
+            yield from _between(start, first - 1, version)
+            start = last + 1
+        yield from _between(start, end, version)
+
+
+def covers(prefixes: Iterable[Cidr], cidr: Cidr) -> bool:
+    """Whether all of `cidr` lies in one of the prefixes."""
+    first, last = cidr_bounds(cidr)
+    return any(start <= first and last <= end for start, end in map(cidr_bounds, prefixes))
+
+
+def overlap(some: Iterable[Cidr], others: Iterable[Cidr]) -> bool:
+    """Whether an address lies in one of each."""
+    bounds = [cidr_bounds(each) for each in others]
+    return any(
+        first <= other_last and other_first <= last
+        for first, last in map(cidr_bounds, some)
+        for other_first, other_last in bounds
+    )
+
+
+def _between(first: int, last: int, version: int) -> Iterator[Cidr]:
+    width = 32 if version == 4 else 128
+    while first <= last:
+        size = min(first & -first or 1 << width, 1 << (last - first + 1).bit_length() - 1)
+        yield Cidr(f"{ip_of(first, version)}/{width - size.bit_length() + 1}")
+        first += size

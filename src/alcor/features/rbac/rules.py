@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which objects can be shared, what their sharing holds up, and how `shared` and RBAC policies stay one thing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -24,8 +24,7 @@ from alcor.features.rbac.model import (
     RbacPolicy,
 )
 from alcor.features.security_group.model import SECURITY_GROUP
-from alcor.features.subnet.model import BY_POOL, SUBNET
-from alcor.features.subnet_pool.model import POOLS_OF_SCOPE, SUBNET_POOL
+from alcor.features.subnet.model import BY_POOL, POOLS_OF_SCOPE, SUBNET, SUBNET_POOL
 from alcor.resource.declare import Context, Extends, Extension, Resource, RestFeature, Standard
 from alcor.store.declare import Table
 from alcor.store.reader import Reader, Txn
@@ -39,7 +38,7 @@ class Shareable:
 
     table: Table[Standard]
     users: Users
-    flags: dict[str, str]
+    flags: Mapping[str, str]
     alias: str = ""
 
     @property
@@ -74,7 +73,7 @@ SHAREABLE: tuple[Shareable, ...] = (
         "rbac-address-scope",
     ),
 )
-_BY_TYPE = {each.type: each for each in SHAREABLE}
+_BY_TYPE: Mapping[str, Shareable] = {each.type: each for each in SHAREABLE}
 
 
 def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:

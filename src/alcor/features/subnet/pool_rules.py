@@ -6,23 +6,21 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from alcor.base.errors import Conflict, Forbidden, Invalid
-from alcor.base.net import Cidr, ip_version, prefix_length
+from alcor.base.net import Cidr, covers, ip_version, left_of, merged, overlap, prefix_length
 from alcor.features.address_scope.model import ADDRESS_SCOPE
 from alcor.features.network.model import NETWORK, Network
-from alcor.features.subnet.model import BY_NETWORK, BY_POOL, SUBNET, Subnet
-from alcor.features.subnet_pool.model import (
+from alcor.features.subnet.model import (
+    BY_NETWORK,
+    BY_POOL,
     DEFAULT_POOL,
     POOLS_OF_PROJECT,
     POOLS_OF_SCOPE,
     POOLS_SHARED,
+    SUBNET,
     SUBNET_POOL,
     UNSAID,
-    WIDTH,
+    Subnet,
     SubnetPool,
-    covers,
-    left_of,
-    merged,
-    overlap,
     parse_prefixes,
     quota_units,
 )
@@ -30,7 +28,8 @@ from alcor.resource.declare import Action, Context, Resource, revised
 from alcor.resource.parse import struct
 from alcor.store.reader import Reader, Txn
 
-_SHORTEST = {4: 8, 6: 64}  # the least min_prefixlen that is taken where none is given
+_SHORTEST: Mapping[int, int] = {4: 8, 6: 64}  # min_prefixlen where none is given
+_LONGEST: Mapping[int, int] = {4: 32, 6: 128}
 
 
 def on_create(txn: Txn, ctx: Context, new: SubnetPool) -> SubnetPool:
@@ -75,10 +74,10 @@ def _whole(pool: SubnetPool) -> SubnetPool:
         raise Invalid("Cannot mix IPv4 and IPv6 prefixes in a subnet pool.", type="PrefixVersionMismatch")
     version = versions.pop()
     low = _SHORTEST[version] if pool.min_prefixlen == UNSAID else pool.min_prefixlen
-    high = WIDTH[version] if pool.max_prefixlen == UNSAID else pool.max_prefixlen
+    high = _LONGEST[version] if pool.max_prefixlen == UNSAID else pool.max_prefixlen
     usual = low if pool.default_prefixlen == UNSAID else pool.default_prefixlen
     _check_bounds(("min_prefixlen", low), ("max_prefixlen", high))
-    _check_bounds(("max_prefixlen", high), ("ip_version_max", WIDTH[version]))
+    _check_bounds(("max_prefixlen", high), ("ip_version_max", _LONGEST[version]))
     _check_bounds(
         ("min_prefixlen", low), ("default_prefixlen", usual), names=("default_prefixlen", "min_prefixlen")
     )
@@ -279,7 +278,9 @@ def add_prefixes(txn: Txn, ctx: Context, pool: SubnetPool, body: Mapping[str, ob
     return {"prefixes": new.prefixes}
 
 
-def remove_prefixes(txn: Txn, ctx: Context, pool: SubnetPool, body: Mapping[str, object]) -> dict[str, object]:
+def remove_prefixes(
+    txn: Txn, ctx: Context, pool: SubnetPool, body: Mapping[str, object]
+) -> dict[str, object]:
     """Takes prefixes out of the pool. Raises Invalid where a subnet uses one."""
     gone = _asked(body)
     if not overlap(pool.prefixes, gone):
