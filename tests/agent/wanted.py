@@ -43,6 +43,7 @@ class Nic:
     port_security: bool = True
     admin_state_up: bool = True
     generation: int = 1
+    is_active: bool = True  # on this host; else another nic with the same id stands for it
 
     @property
     def ipv4(self) -> Ip:
@@ -63,6 +64,10 @@ class Wanted:
     rules: dict[str, RuleRow] = field(default_factory=dict)
     networks_down: set[str] = field(default_factory=set)
     sets: dict[tuple[str, ...], int] = field(default_factory=dict)
+    moved: Rows = field(default_factory=dict)  # by host and key: what is known of moves
+    early: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # host -> port id -> where it believes it to be
     owners: dict[Ip, str] = field(
         default_factory=dict
     )  # address of pairs -> id of the port that claimed it last
@@ -83,6 +88,7 @@ class Wanted:
     def of_host(self, host: str) -> Rows:
         """Every row that a host with all these networks and groups is sent."""
         rows: Rows = {f"host:{host}": {}}
+        rows[f"host:{host}"].update(self.moved.get(host, {}))
         for network, vni in self.vnis.items():
             is_up = network not in self.networks_down
             rows[f"network:{network}"] = {
@@ -117,19 +123,23 @@ class Wanted:
                 group_set=group_set,
                 groups=nic.groups,
                 generation=nic.generation,
+                is_active=nic.is_active,
             )
-        if nic.admin_state_up:
-            tunnel_ip = self.tunnel_ips[nic.host]
+        at = self.early.get(host, {}).get(nic.id, nic.host if nic.is_active else "")
+        if nic.admin_state_up and at:
+            tunnel_ip = self.tunnel_ips[at]
             rows[f"neighbours:{nic.network}"][nic.id] = NeighbourRow(
                 mac=nic.mac,
                 addresses=nic.addresses,
                 pairs=nic.pairs,
-                host=nic.host,
+                host=at,
                 tunnel_ip=tunnel_ip,
                 group_set=group_set,
                 generation=nic.generation,
             )
-            rows[f"flood:{nic.network}"][nic.host] = FloodRow(host=nic.host, tunnel_ip=tunnel_ip)
+            rows[f"flood:{nic.network}"][nic.host] = FloodRow(
+                host=nic.host, tunnel_ip=self.tunnel_ips[nic.host]
+            )
             for each in nic.pairs:
                 self._place_pair(rows[f"neighbours:{nic.network}"], nic, each)
 

@@ -8,6 +8,9 @@ from alcor.features.address_scope.rules import REST as ADDRESS_SCOPE_REST
 from alcor.features.agent import goal as agent_goal
 from alcor.features.agent.model import AGENT, AGENT_STATE, HOST
 from alcor.features.agent.rules import REST as AGENT_REST
+from alcor.features.binding import goal as binding_goal
+from alcor.features.binding.model import BINDING_STATUS, PORT_BINDING, PORT_MOVE, WAITS_NOWHERE
+from alcor.features.binding.rules import REST as BINDING_REST
 from alcor.features.network import goal as network_goal
 from alcor.features.network.model import NETWORK
 from alcor.features.network.rules import REST as NETWORK_REST
@@ -36,6 +39,7 @@ REST = (
     SUBNET_REST,
     SECURITY_GROUP_REST,
     PORT_REST,
+    BINDING_REST,
     RBAC_REST,
 )
 
@@ -46,6 +50,7 @@ GOAL = (
     security_group_goal.GOAL,
     port_goal.GOAL,
     address_pair_goal.GOAL,
+    binding_goal.GOAL,
 )
 
 SCHEMA = Schema(
@@ -65,5 +70,9 @@ SCHEMA = Schema(
         PORT_STATUS,
         RBAC_POLICY,
         ADDRESS_OWNER,
+        PORT_BINDING,
+        BINDING_STATUS,
+        PORT_MOVE,
     ),
+    guards=(WAITS_NOWHERE,),
 )

@@ -69,6 +69,9 @@ class Observer:
     on_hello: Callable[[Txn, str, HelloFacts], None] | None = None
     on_reports: Callable[[Txn, str, Sequence[Report]], None] | None = None
     on_claims: Callable[[Txn, str, Sequence[Claim]], None] | None = None
+    # What the passing of time asks for: whether there is anything at this utc_text, and the turn that does it.
+    is_due: Callable[[Reader, str], bool] | None = None
+    on_due: Callable[[Txn, str], None] | None = None
     on_life: Callable[[Txn, Life], None] | None = None
     living: Callable[[Reader], Iterable[Life]] | None = None  # the hosts that are held to be alive
     life_in: Callable[[Change], Life | None] | None = None  # what a record of the log says of a host's life

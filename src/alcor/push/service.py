@@ -11,6 +11,7 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -33,6 +34,7 @@ from alcor.push.refusals import Refusals
 from alcor.push.session import HostSession, Limits, Phase
 from alcor.push.show import AgentRefused
 from alcor.store.declare import Change, Position
+from alcor.store.reader import Txn
 from alcor.store.store import Outside, Store
 
 _HELLO_WAIT_S = 10.0  # for the first message of a stream
@@ -297,7 +299,20 @@ class Service:
             for host in self._liveness.due(self._clock.monotonic_s()):
                 log_warning("host gone", host=host)
                 self._outbox.life(Life(host, False, self._name, self._now()))
+            await self._do_what_is_due()
             self._show()
+
+    async def _do_what_is_due(self) -> None:
+        """Runs what only time asks for; what cannot be logged now is due again at the next look."""
+        now = self._now()
+        for observer in (observer for feature in self._features for observer in feature.observers):
+            on_due = observer.on_due
+            if on_due is None or observer.is_due is None or not observer.is_due(self._store.tables, now):
+                continue
+            try:
+                await self._store.submit(partial(_due, on_due, now), "time")
+            except Unavailable as refusal:
+                log_warning("what is due waits", why=refusal.message)
 
     def _show(self) -> None:
         publisher = self._publisher
@@ -313,6 +328,10 @@ class Service:
         for metric, count in (counted - self._counted).items():
             self._meters.counter(*metric).inc(count)
         self._counted = counted
+
+
+def _due(on_due: Callable[[Txn, str], None], now: str, txn: Txn) -> None:
+    on_due(txn, now)
 
 
 async def _write(stream: Stream, session: HostSession, due: asyncio.Event) -> None:

@@ -24,6 +24,7 @@ from alcor.dataplane.pipeline import (
     PORT_SECURITY,
     REMOTE,
     SOURCE,
+    TUNNEL,
     copy,
     flow,
     go,
@@ -69,6 +70,7 @@ class PortRow(Row, tag="port", frozen=True, kw_only=True):
     group_set: int = 0
     groups: tuple[str, ...] = ()
     generation: int = 0  # of the binding
+    is_active: bool = True  # false: it waits here for its machine, and is still on another host
 
 
 class NeighbourRow(Row, tag="neighbour", frozen=True, kw_only=True):
@@ -121,7 +123,8 @@ class FloodRow(Row, tag="flood", frozen=True, kw_only=True):
 
 
 def _by_network(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, str]]:
-    yield row.network, key
+    if row.is_active:
+        yield row.network, key
 
 
 def _sets_of_groups(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, int]]:
@@ -178,7 +181,9 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
             own = where(source_port=port, eth_type=ETH_ARP, arp_op=1, arp_tpa=ip_int(address))
             yield flow(ANSWER, 150, own, go(DESTINATION))
 
-    to_me = where(vni=vni, eth_dst=mac_int(row.mac))
+    # One that waits gets only what other hosts send it, since these have heard of its activation earlier.
+    senders = {} if row.is_active else {"origin": TUNNEL}
+    to_me = where(vni=vni, eth_dst=mac_int(row.mac), **senders)
     yield flow(
         DESTINATION, 10, to_me, load("target_port", port), load("target_set", row.group_set), go(LEAVE)
     )

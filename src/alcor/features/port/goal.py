@@ -22,20 +22,7 @@ def port_rows(view: View, port: Port) -> Iterator[Placed]:
     """The port on its host; where it is, for the hosts of its network; and that its host has a port there."""
     if not port.is_bound:
         return
-    addresses = tuple(fixed.ip_address for fixed in port.fixed_ips)
-    pairs = tuple(AddressPair(mac=pair.mac_address, cidr=pair.cidr) for pair in port.allowed_address_pairs)
-    row = PortRow(
-        id=port.id,
-        network=port.network_id,
-        mac=port.mac_address,
-        addresses=addresses,
-        pairs=pairs,
-        port_security=port.port_security_enabled,
-        admin_state_up=port.admin_state_up,
-        group_set=port.group_set,
-        groups=port.security_groups,
-        generation=port.generation,
-    )
+    row = port_row(port)
     yield Placed(host_scope(port.host), port.id, row)
 
     host = view.peek(HOST, port.host)
@@ -43,8 +30,8 @@ def port_rows(view: View, port: Port) -> Iterator[Placed]:
         return
     neighbour = NeighbourRow(
         mac=port.mac_address,
-        addresses=addresses,
-        pairs=pairs,
+        addresses=row.addresses,
+        pairs=row.pairs,
         host=port.host,
         tunnel_ip=host.tunnel_ip,
         group_set=port.group_set,
@@ -53,6 +40,22 @@ def port_rows(view: View, port: Port) -> Iterator[Placed]:
     yield Placed(f"neighbours:{port.network_id}", port.id, neighbour)
     yield Placed(f"flood:{port.network_id}", port.host, FloodRow(host=port.host, tunnel_ip=host.tunnel_ip))
     yield from shared_rows(port)
+
+
+def port_row(port: Port) -> PortRow:
+    """The port as a host of its own must know it."""
+    return PortRow(
+        id=port.id,
+        network=port.network_id,
+        mac=port.mac_address,
+        addresses=tuple(fixed.ip_address for fixed in port.fixed_ips),
+        pairs=tuple(AddressPair(mac=pair.mac_address, cidr=pair.cidr) for pair in port.allowed_address_pairs),
+        port_security=port.port_security_enabled,
+        admin_state_up=port.admin_state_up,
+        group_set=port.group_set,
+        groups=port.security_groups,
+        generation=port.generation,
+    )
 
 
 def shared_rows(port: Port) -> Iterator[Placed]:

@@ -16,6 +16,15 @@ from alcor.store.declare import Index, Pool, Reference, Stored, Table, own_id
 
 ADDRESSES_MAX = 64  # fixed IPs of one port
 GROUPS_MAX = 64  # security groups of one port
+VNIC_TYPES = (
+    "normal",
+    "direct",
+    "macvtap",
+    "baremetal",
+    "direct-physical",
+    "virtio-forwarder",
+    "smart-nic",
+)
 TRUSTED_OWNER = (
     "network:"  # of ports that the operator's own services plug: no default group, no port security
 )
@@ -132,15 +141,7 @@ class Port(Standard, frozen=True, kw_only=True):
         Api(
             name="binding:vnic_type",
             put=True,
-            choices=(
-                "normal",
-                "direct",
-                "macvtap",
-                "baremetal",
-                "direct-physical",
-                "virtio-forwarder",
-                "smart-nic",
-            ),
+            choices=VNIC_TYPES,
         ),
     ] = "normal"
     vif_type: Annotated[str, Api(name="binding:vif_type", post=False, seen_by="admin")] = "unbound"

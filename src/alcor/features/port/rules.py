@@ -55,7 +55,7 @@ def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
     new = msgspec.structs.replace(new, fixed_ips=allocate_addresses(txn, ctx, new, wanted))
     if new.allowed_address_pairs:
         new = _with_pairs(ctx, new)
-    return _bind(txn, new, new.host)
+    return bound(txn, new, new.host)
 
 
 def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
@@ -74,7 +74,7 @@ def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
         or new.vnic_type != old.vnic_type
         or (old.host and old.vif_type == "binding_failed")
     ):
-        new = _bind(txn, new, new.host)
+        new = bound(txn, new, new.host)
     _drop_unused_set(txn, old, new)
     return new
 
@@ -200,13 +200,16 @@ def _changed_addresses(txn: Txn, ctx: Context, old: Port, new: Port) -> tuple[Fi
     return allocate_addresses(txn, ctx, new, asked)
 
 
-def _bind(txn: Txn, port: Port, host: str) -> Port:
+def bound(txn: Txn, port: Port, host: str) -> Port:
     """The port bound to `host` in a new generation, so that no report about an earlier binding counts for it."""
-    if not host:
-        vif_type = "unbound"
-    else:
-        vif_type = "ovs" if port.vnic_type == "normal" and can_bind(txn, host) else "binding_failed"
+    vif_type = vif_type_on(txn, port, host) if host else "unbound"
     return msgspec.structs.replace(port, host=host, vif_type=vif_type, generation=port.generation + 1)
+
+
+def vif_type_on(txn: Txn, port: Port, host: str) -> str:
+    """How the port would be carried by `host`: `ovs`, or `binding_failed`."""
+    is_possible = port.vnic_type == "normal" and can_bind(txn, host)
+    return "ovs" if is_possible else "binding_failed"
 
 
 def leave_automatic(txn: Txn, ctx: Context, subnet: Subnet) -> None:
@@ -252,7 +255,12 @@ def status(reader: Reader, port: Port) -> str:
 
 
 def _vif_details(reader: Reader, port: Port) -> dict[str, object]:
-    if not port.is_bound:
+    return vif_details(is_bound=port.is_bound)
+
+
+def vif_details(*, is_bound: bool) -> dict[str, object]:
+    """What a bound port's machine is plugged in by."""
+    if not is_bound:
         return {}
     return {"port_filter": True, "connectivity": "l2", "bridge_name": "br-int", "bound_drivers": {"0": "ovs"}}
 

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be done with the bindings of a port, as Nova does it when it migrates a machine, and how a port moves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from alcor.base.errors import Conflict, Invalid, NotFound
+from alcor.features.binding.model import (
+    BINDING_STATUS,
+    BY_PLACE,
+    BY_PORT,
+    PORT_BINDING,
+    PORT_MOVE,
+    BindingStatus,
+    PortBinding,
+    PortMove,
+    already_bound,
+)
+from alcor.features.port.model import PORT, PORT_STATUS, VNIC_TYPES, Port, PortStatus
+from alcor.features.port.rules import bound, vif_details, vif_type_on
+from alcor.goal.declare import Report
+from alcor.resource import parse
+from alcor.resource.declare import Call, Context, Extension, RestFeature, revised
+from alcor.store.reader import Reader, Txn
+
+FORWARD_S = 60  # how long a host sends on what still comes to it for a port that has left it
+_HOSTS = ("compute:", "manila:")  # owners of ports that may have several bindings
+_GENERATIONS = 1 << 32  # those of bindings beside the active one lie above, so that none is ever met again
+
+Shown = dict[str, object]
+Body = Mapping[str, object]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request says of a binding."""
+
+    host: str | msgspec.UnsetType = msgspec.UNSET
+    vnic_type: str | msgspec.UnsetType = msgspec.UNSET
+    profile: dict[str, object] | None | msgspec.UnsetType = msgspec.UNSET
+    project_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Body) -> dict[str, list[Shown]]:
+    """The port's bindings, the active one first."""
+    port = _port(txn, ctx, names[0], "get_port_binding")
+    found = [_shown(binding) for binding in (active_of(port), *txn.find(PORT_BINDING, BY_PORT, port.id))]
+    wanted = {name: texts for name, texts in query.items() if name in found[0] and name != "profile"}
+    return {
+        "bindings": [
+            one
+            for one in found
+            if all(one[name] in texts for name, texts in wanted.items() if isinstance(texts, tuple))
+        ]
+    }
+
+
+def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Body) -> dict[str, Shown]:
+    """One binding."""
+    port = _port(txn, ctx, names[0], "get_port_binding")
+    return {"binding": _shown(_binding(txn, port, names[1]))}
+
+
+def on_create(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> dict[str, Shown]:
+    """An inactive binding to one more host."""
+    asked = _asked(body)
+    if not isinstance(asked.host, str) or not asked.host:
+        raise Invalid("Failed to parse request. Required attribute 'host' not specified")
+    port = _port(txn, ctx, names[0], "create_port_binding")
+    if port.host == asked.host or txn.count(PORT_BINDING, BY_PLACE, (port.id, asked.host)):
+        raise already_bound(port.id, asked.host)
+    new = PortBinding(id=ctx.new_id(), port_id=port.id, host=asked.host, vnic_type=port.vnic_type)
+    new = _bound(txn, ctx, port, _changed(new, asked))
+    txn.insert(PORT_BINDING, new)
+    return {"binding": _shown(new)}
+
+
+def on_update(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> dict[str, Shown]:
+    """The binding with another profile or vNIC type; it is bound anew for that."""
+    asked = _asked(body)
+    port = _port(txn, ctx, names[0], "update_port_binding")
+    old = _binding(txn, port, names[1])
+    if isinstance(asked.host, str) and asked.host != old.host:
+        raise Invalid(
+            f"Binding for port {port.id} on host {old.host} cannot move: make one on host {asked.host}.",
+            type="BadRequest",
+        )
+    new = _changed(old, asked)
+    if new == old:
+        return {"binding": _shown(old)}
+    if old.id:
+        new = _bound(txn, ctx, port, new)
+        txn.update(PORT_BINDING, new)
+        return {"binding": _shown(new)}
+    port = bound(txn, revised(ctx, port, vnic_type=new.vnic_type, profile=new.profile), port.host)
+    if port.vif_type == "binding_failed":
+        raise _not_bound(port.id, port.host)
+    txn.update(PORT, port)
+    return {"binding": _shown(active_of(port))}
+
+
+def on_delete(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> None:
+    """Ends the binding; a port whose active one it was is unbound."""
+    port = _port(txn, ctx, names[0], "delete_port_binding")
+    old = _binding(txn, port, names[1])
+    if old.id:
+        txn.delete(PORT_BINDING, old.id)
+    else:
+        txn.update(PORT, bound(txn, revised(ctx, port), ""))
+
+
+def on_activate(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> Shown:
+    """Moves the port: this binding becomes the active one, and the active one waits. What is realised stays so."""
+    port = _port(txn, ctx, names[0], "activate")
+    host = names[1]
+    if port.host == host:
+        raise Conflict(
+            f"Binding for port {port.id} on host {host} is already active.", type="PortBindingAlreadyActive"
+        )
+    chosen = _binding(txn, port, host)
+    seen = txn.peek(BINDING_STATUS, chosen.id)
+    txn.delete(PORT_BINDING, chosen.id)
+    if port.host:
+        _leave(txn, ctx, port)
+    moved = revised(
+        ctx,
+        port,
+        host=host,
+        vif_type=chosen.vif_type,
+        vnic_type=chosen.vnic_type,
+        profile=chosen.profile,
+        generation=chosen.generation,
+    )
+    txn.update(PORT, moved)
+    if seen is not None:
+        _note_status(txn, moved, seen)
+    return _shown(active_of(moved))
+
+
+def on_reports(txn: Txn, host: str, reports: Sequence[Report]) -> None:
+    """Writes down what a host says of a binding that waits there, so that activation need not wait for it."""
+    for report in reports:
+        binding = txn.first(PORT_BINDING, BY_PLACE, (report.key, host))
+        if binding is None or binding.generation != report.generation:
+            continue
+        seen = BindingStatus(
+            id=binding.id, generation=report.generation, is_realised=report.is_realised, reason=report.reason
+        )
+        known = txn.peek(BINDING_STATUS, binding.id)
+        if known is None:
+            txn.insert(BINDING_STATUS, seen)
+        elif known != seen:
+            txn.update(BINDING_STATUS, seen)
+
+
+def is_due(reader: Reader, now: str) -> bool:
+    """Whether a host has sent on long enough."""
+    return any(True for _ in _overdue(reader, now))
+
+
+def on_due(txn: Txn, now: str) -> None:
+    """Forgets moves that everybody has heard of by now."""
+    for move in tuple(_overdue(txn, now)):
+        txn.delete(PORT_MOVE, move.id)
+
+
+def active_of(port: Port) -> PortBinding:
+    """The port's own binding. It has no id."""
+    return PortBinding(
+        id="",
+        port_id=port.id,
+        host=port.host,
+        vnic_type=port.vnic_type,
+        vif_type=port.vif_type,
+        profile=port.profile,
+        generation=port.generation,
+    )
+
+
+def _port(txn: Txn, ctx: Context, id: str, rule: str) -> Port:
+    port = ctx.visible(txn, PORT, id)
+    ctx.require(rule, port.project_id)
+    if not port.device_owner.startswith(_HOSTS):
+        raise Invalid(
+            f"Bad port request: Invalid port {port.id}. Operation only valid on compute and shared filesystem ports.",
+            type="BadRequest",
+        )
+    return port
+
+
+def _binding(txn: Txn, port: Port, host: str) -> PortBinding:
+    if port.host == host:
+        return active_of(port)
+    found = txn.first(PORT_BINDING, BY_PLACE, (port.id, host))
+    if found is None:
+        raise NotFound(
+            f"Binding for port {port.id} for host {host} could not be found.", type="PortBindingNotFound"
+        )
+    return found
+
+
+def _asked(body: Body) -> Asked:
+    enclosed = body.get("binding")
+    if not isinstance(enclosed, dict):
+        raise Invalid("Unable to find 'binding' in request body")
+    asked = parse.struct(Asked, enclosed)
+    if isinstance(asked.vnic_type, str) and asked.vnic_type not in VNIC_TYPES:
+        raise Invalid(
+            f"Invalid input for vnic_type. Reason: '{asked.vnic_type}' is not in {list(VNIC_TYPES)}."
+        )
+    return asked
+
+
+def _changed(binding: PortBinding, asked: Asked) -> PortBinding:
+    given = {"vnic_type": asked.vnic_type, "profile": asked.profile}
+    changes = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+    if changes.get("profile", {}) is None:
+        changes["profile"] = {}
+    return msgspec.structs.replace(binding, **changes)
+
+
+def _bound(txn: Txn, ctx: Context, port: Port, binding: PortBinding) -> PortBinding:
+    wanted = msgspec.structs.replace(port, vnic_type=binding.vnic_type)
+    vif_type = vif_type_on(txn, wanted, binding.host)
+    if vif_type == "binding_failed":
+        raise _not_bound(port.id, binding.host)
+    generation = _GENERATIONS + ctx.random_bits(30)
+    return msgspec.structs.replace(binding, vif_type=vif_type, generation=generation)
+
+
+def _not_bound(port_id: str, host: str) -> Conflict:
+    return Conflict(
+        f"Binding for port {port_id} on host {host} could not be created or updated.", type="PortBindingError"
+    )
+
+
+def _leave(txn: Txn, ctx: Context, port: Port) -> None:
+    """Lets the active binding wait, as realised as it is, and the host send on what still comes."""
+    left = msgspec.structs.replace(active_of(port), id=ctx.new_id())
+    txn.insert(PORT_BINDING, left)
+    seen = txn.peek(PORT_STATUS, port.id)
+    if seen is not None and seen.generation == left.generation:
+        said = BindingStatus(
+            id=left.id, generation=seen.generation, is_realised=seen.is_realised, reason=seen.reason
+        )
+        txn.insert(BINDING_STATUS, said)
+    _note_move(txn, PortMove(id=f"{port.id}/{port.host}", port_id=port.id, host=port.host, moved_at=ctx.now))
+
+
+def _note_move(txn: Txn, move: PortMove) -> None:
+    if txn.peek(PORT_MOVE, move.id) is None:
+        txn.insert(PORT_MOVE, move)
+    else:
+        txn.update(PORT_MOVE, move)
+
+
+def _note_status(txn: Txn, port: Port, seen: BindingStatus) -> None:
+    status = PortStatus(
+        id=port.id, generation=seen.generation, is_realised=seen.is_realised, reason=seen.reason
+    )
+    if txn.peek(PORT_STATUS, port.id) is None:
+        txn.insert(PORT_STATUS, status)
+    else:
+        txn.update(PORT_STATUS, status)
+
+
+def _overdue(reader: Reader, now: str) -> Iterator[PortMove]:
+    for move in reader.scan(PORT_MOVE):
+        age = datetime.fromisoformat(now) - datetime.fromisoformat(move.moved_at)
+        if age.total_seconds() >= FORWARD_S:
+            yield move
+
+
+def _shown(binding: PortBinding) -> Shown:
+    return {
+        "host": binding.host,
+        "vif_type": binding.vif_type,
+        "vnic_type": binding.vnic_type,
+        "status": "INACTIVE" if binding.id else "ACTIVE",
+        "profile": binding.profile,
+        "vif_details": vif_details(is_bound=binding.vif_type == "ovs"),
+    }
+
+
+_ALL, _ONE = "ports/{port_id}/bindings", "ports/{port_id}/bindings/{host}"
+
+REST = RestFeature(
+    name="binding",
+    calls=(
+        Call(_ALL, "GET", on_list, doc="The bindings of a port."),
+        Call(_ALL, "POST", on_create, status=201, doc="Binds a port to one more host, where it waits."),
+        Call(_ONE, "GET", on_show, doc="The binding of a port to a host."),
+        Call(_ONE, "PUT", on_update, doc="Changes the profile or vNIC type of a binding."),
+        Call(_ONE, "DELETE", on_delete, status=204, doc="Ends a binding."),
+        Call(f"{_ONE}/activate", "PUT", on_activate, doc="Moves the port to this host."),
+    ),
+    extensions=(
+        Extension(
+            "binding-extended",
+            "Port Bindings Extended",
+            "Expose port bindings of a virtual port to external application",
+            "2017-07-17T10:00:00-00:00",
+        ),
+    ),
+)
