@@ -37,7 +37,6 @@ class TablePlan:
     decode: Callable[[bytes], Any]
     known: frozenset[str]  # the stored names of the fields that this process knows
     indexes: tuple[Index[Any], ...]
-    uniques: frozenset[Index[Any]]
     references: dict[Index[Any], tuple[Reference[Any], ...]]  # by the index whose keys are the ids
     referrers: tuple[Referrer, ...]
     guards: tuple[Guard[Any], ...]
@@ -45,7 +44,14 @@ class TablePlan:
     def moves(self, old: Stored | None, new: Stored | None) -> list[Move]:
         """What the write does to the indexes; without those that it leaves alone."""
         if old is None:
-            return [(index, (), keys) for index in self.indexes if (keys := _distinct(index.keys(new)))]
+            moves: list[Move] = []
+            for index in self.indexes:
+                keys = index.keys(new)
+                if type(keys) is not tuple or len(keys) > 1:
+                    keys = _distinct(keys)
+                if keys:
+                    moves.append((index, (), keys))
+            return moves
         if new is None:
             return [(index, keys, ()) for index in self.indexes if (keys := _distinct(index.keys(old)))]
         found = []
@@ -117,7 +123,6 @@ def _plan(table: Table[Any], schema: Schema, by_reference: dict[Reference[Any], 
         decode=msgspec.msgpack.Decoder(table.kind).decode,
         known=frozenset(field.encode_name for field in msgspec.structs.fields(table.kind)),
         indexes=(*table.indexes, *reverse),
-        uniques=frozenset(index for index in table.indexes if index.unique),
         references=references,
         referrers=_referrers(table, schema.tables, by_reference),
         guards=tuple(guard for guard in schema.guards if guard.table is table),

@@ -266,16 +266,17 @@ class Overlay:
         self._write(plan, old, None)
 
     def _check_new(self, write: Write, new: Stored) -> None:
-        plan = write.plan
+        references = write.plan.references
         for index, _, entered in write.moves:
-            if index in plan.uniques:
+            if index.unique:
                 for key in entered:
                     if self.first_id(index, key) is not None:
                         assert index.taken is not None
                         raise index.taken(new, key)
-            for reference in plan.references.get(index, ()):
-                for target_id in entered:
-                    self._check_target(reference, str(target_id))
+            if index in references:
+                for reference in references[index]:
+                    for target_id in entered:
+                        self._check_target(reference, str(target_id))
         for pool, _, held in write.holdings:
             for key, number in held:
                 if self.is_held(pool, key, number):
@@ -290,14 +291,20 @@ class Overlay:
         self._objects[write.plan.name][own_id] = write.new
         for index, left, entered in write.moves:
             under = self._ids[index]
-            for keys, is_added in ((left, False), (entered, True)):
-                for key in keys:
-                    ids = under.get(key)
-                    if ids is None:
-                        ids = under[key] = _Ids()
-                    ids.net += 1 if is_added else -1
-                    if ids.changed.pop(own_id, None) is None:  # else it is again as in the tables
-                        ids.changed[own_id] = is_added
+            for key in left:
+                ids = under.get(key)
+                if ids is None:
+                    ids = under[key] = _Ids()
+                ids.net -= 1
+                if ids.changed.pop(own_id, None) is None:  # else it is again as in the tables
+                    ids.changed[own_id] = False
+            for key in entered:
+                ids = under.get(key)
+                if ids is None:
+                    ids = under[key] = _Ids()
+                ids.net += 1
+                if ids.changed.pop(own_id, None) is None:
+                    ids.changed[own_id] = True
         for pool, freed, held in write.holdings:
             for key, number in freed:
                 self._pool(pool, key).free(number)
