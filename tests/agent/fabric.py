@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from alcor.agent.main import HostAgent, keep_switch
-from alcor.agent.plug import Plug, Plugged
+from alcor.agent.plug import Bridges, Plug, Plugged
 from alcor.agent.rows import HostRows
 from alcor.agent.session import HostIdentity, Session
 from alcor.agent.switch import Bounds
@@ -209,6 +209,7 @@ class OvsFabric(Fabric):
 
     def __init__(self, underlay: Underlay, stack: AsyncExitStack) -> None:
         super().__init__()
+        self.mappings: tuple[tuple[str, str], ...] = ()  # of every host
         self.is_talkative = False  # machines get addresses, and their kernels speak for them
         self.underlay = underlay
         self.hosts: dict[str, OvsHost] = {}
@@ -229,7 +230,9 @@ class OvsFabric(Fabric):
 
     async def start_agent(self, host: Host) -> OvsHost:
         agent, feed = new_agent(host.name, host.tunnel_ip)
-        plug = Plug(f"unix:{host.ovsdb_socket}", "br-int", host.tunnel_ip, agent.plugged)
+        plug = Plug(
+            f"unix:{host.ovsdb_socket}", Bridges("br-int", self.mappings), host.tunnel_ip, agent.plugged
+        )
         await plug.start()
         tasks = (
             asyncio.create_task(agent.run()),

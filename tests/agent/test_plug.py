@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from alcor.agent import plug as plug_module
-from alcor.agent.plug import TUNNEL_PORT, Plug, Plugged
+from alcor.agent.plug import TUNNEL_PORT, Bridges, Plug, Plugged
 from alcor.dataplane.rows import Interface
 from alcor.lab import Host, Underlay
 from tests.agent.fabric import until
@@ -42,7 +42,7 @@ async def host() -> AsyncIterator[Host]:
 
 async def started(host: Host, bridge: str = "br-int", tunnel_ip: str = "") -> tuple[Plug, Seen]:
     seen = Seen()
-    plug = Plug(f"unix:{host.ovsdb_socket}", bridge, tunnel_ip or host.tunnel_ip, seen.take)
+    plug = Plug(f"unix:{host.ovsdb_socket}", Bridges(bridge), tunnel_ip or host.tunnel_ip, seen.take)
     await plug.start()
     await until(lambda: seen.tunnel_ofport > 0)
     return plug, seen
@@ -155,7 +155,7 @@ async def test_database_that_is_not_there_yet_is_waited_for(
     monkeypatch.setattr(plug_module, "RETRY_S", 0.01)
     seen = Seen()
     late = tmp_path / "late.sock"
-    plug = Plug(f"unix:{late}", "br-int", host.tunnel_ip, seen.take)
+    plug = Plug(f"unix:{late}", Bridges("br-int"), host.tunnel_ip, seen.take)
     starting = asyncio.create_task(plug.start())
     await asyncio.sleep(0.05)
     assert not starting.done()
@@ -166,4 +166,4 @@ async def test_database_that_is_not_there_yet_is_waited_for(
 
 
 async def test_plug_that_never_started_can_be_stopped(tmp_path: Path) -> None:
-    await Plug(f"unix:{tmp_path}/nothing", "br-int", "10.0.0.1", Seen().take).stop()
+    await Plug(f"unix:{tmp_path}/nothing", Bridges("br-int"), "10.0.0.1", Seen().take).stop()

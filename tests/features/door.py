@@ -99,9 +99,17 @@ class Door:
         assert set(error) == {"type", "message", "detail"}
         return error
 
-    async def register_host(self, host: str, tunnel_ip: str = "10.99.0.1") -> None:
+    async def register_host(
+        self, host: str, tunnel_ip: str = "10.99.0.1", mappings: dict[str, str] | None = None
+    ) -> None:
         """As the host's hello does."""
-        facts = HelloFacts(tunnel_ip=tunnel_ip, version="1", bridge="br-int", now="2026-11-22T09:00:00Z")
+        facts = HelloFacts(
+            tunnel_ip=tunnel_ip,
+            version="1",
+            bridge="br-int",
+            now="2026-11-22T09:00:00Z",
+            bridge_mappings=mappings or {},
+        )
         await self.store.submit(lambda txn: on_hello(txn, host, facts))
 
     def generation(self, port_id: str) -> int:

@@ -20,7 +20,7 @@ from alcor.agent.derive import Change, Deriver, Place
 from alcor.agent.dial import dialler
 from alcor.agent.inspect import Inspector, Survey
 from alcor.agent.neighbours import TunnelNeighbours
-from alcor.agent.plug import Plug, Plugged
+from alcor.agent.plug import Bridges, Plug, Plugged
 from alcor.agent.realised import Realised
 from alcor.agent.reconcile import FlowSwitch, Reconciler
 from alcor.agent.rows import Changed, HostRows, Position
@@ -100,8 +100,8 @@ class HostAgent:
         """Interfaces came, changed or went, or the tunnel port did."""
         self._inbox.interfaces.update({interface.iface_id: interface for interface in plugged.interfaces})
         self._inbox.interfaces.update(dict.fromkeys(plugged.gone))
-        if plugged.tunnel_ofport not in (0, self._facts.tunnel_ofport):
-            self._facts = replace(self._facts, tunnel_ofport=plugged.tunnel_ofport)
+        tunnel_ofport = plugged.tunnel_ofport or self._facts.tunnel_ofport
+        self._facts = replace(self._facts, tunnel_ofport=tunnel_ofport, uplinks=plugged.uplinks)
         self._ring()
 
     def packet_told(self, told: bytes) -> None:
@@ -230,12 +230,14 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     """The agent of this machine, until cancelled. Raises ValueError if the tunnel address is none."""
     host = settings.host or socket.gethostname()
     rows = HostRows([kind for feature in features for kind in feature.rows])
-    identity = HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge)
+    mappings = settings.bridge_mappings
+    identity = HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge, mappings)
     session = Session(identity, rows, meters)
     agent = HostAgent(features, session, HostFacts(host, settings.tunnel_ip, 0), meters)
     neighbours = TunnelNeighbours(Ip(settings.tunnel_ip))
     agent.on_peers, agent.on_attached = neighbours.meet, neighbours.ask_all
-    plug = Plug(settings.ovsdb, settings.bridge, settings.tunnel_ip, agent.plugged)
+    bridges = Bridges(settings.bridge, mappings)
+    plug = Plug(settings.ovsdb, bridges, settings.tunnel_ip, agent.plugged)
     where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
     agent.survey.look = lambda: flows_of(where)
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())

@@ -43,16 +43,26 @@ class Plugged:
     interfaces: tuple[Interface, ...]
     gone: tuple[str, ...]
     tunnel_ofport: int  # 0: the tunnel port is not there (yet, or any more)
+    uplinks: tuple[tuple[str, int], ...] = ()  # as `HostFacts.uplinks`
+
+
+@dataclass(frozen=True)
+class Bridges:
+    """The integration bridge, and the operator's bridge to each physical network, which patch ports join to it."""
+
+    integration: str
+    mappings: tuple[tuple[str, str], ...] = ()  # (physical network, bridge)
 
 
 class Plug:
     """Follows one bridge. `on_change` is called in the event loop, the first time with all that is there."""
 
     def __init__(
-        self, remote: str, bridge: str, tunnel_ip: str, on_change: Callable[[Plugged], None]
+        self, remote: str, bridges: Bridges, tunnel_ip: str, on_change: Callable[[Plugged], None]
     ) -> None:
         self._remote = remote
-        self._bridge = bridge
+        self._bridges = bridges
+        self._bridge = bridges.integration
         self._tunnel_ip = tunnel_ip
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -88,8 +98,8 @@ class Plug:
         self._connection = connection.Connection(idl, timeout=TRANSACTION_S_MAX)
         self._ovsdb = _Ovsdb(self._connection)
         self._ensure_bridge(self._ovsdb)
-        self._ensure_tunnel(self._ovsdb)
-        follower = _BridgeFollower(idl, self._bridge, self._publish)
+        self._ensure_ports(self._ovsdb)
+        follower = _BridgeFollower(idl, self._bridges, self._publish)
         with self._connection.lock:
             idl.on_run = follower.look
             follower.look({})
@@ -100,16 +110,27 @@ class Plug:
 
     def _tell(self, plugged: Plugged) -> None:
         self._on_change(plugged)
-        if not plugged.tunnel_ofport and self._mending is None:
+        is_whole = plugged.tunnel_ofport and all(ofport for _, ofport in plugged.uplinks)
+        if not is_whole and self._mending is None:
             self._mending = asyncio.create_task(self._mend())
 
     async def _mend(self) -> None:
-        """Somebody took the tunnel port away."""
+        """Somebody took the tunnel port or a patch port away, or a bridge to a physical network came."""
         try:
-            await asyncio.to_thread(self._ensure_tunnel, self._ovsdb)
+            await asyncio.to_thread(self._ensure_ports, self._ovsdb)
         except OvsdbAppException as error:
-            log_warning("tunnel port cannot be made", bridge=self._bridge, reason=str(error))
+            log_warning("port cannot be made", bridge=self._bridge, reason=str(error))
         self._mending = None
+
+    def _ensure_ports(self, ovsdb: Any) -> None:
+        self._ensure_tunnel(ovsdb)
+        for name, bridge in self._bridges.mappings:
+            if _row_named(ovsdb, "Bridge", bridge) is None:
+                log_warning("no bridge to the physical network", physical_network=name, bridge=bridge)
+                continue
+            here, there = patch_ports(bridge)
+            _ensure_patch(ovsdb, self._bridge, here, there)
+            _ensure_patch(ovsdb, bridge, there, here)
 
     def _ensure_bridge(self, ovsdb: Any) -> None:
         bridge = _row_named(ovsdb, "Bridge", self._bridge)
@@ -146,12 +167,14 @@ class Plug:
 class _BridgeFollower:
     """Compares the bridge with what was last reported. Lives in the IDL's thread."""
 
-    def __init__(self, idl: _FollowingIdl, bridge: str, publish: Callable[[Plugged], None]) -> None:
+    def __init__(self, idl: _FollowingIdl, bridges: Bridges, publish: Callable[[Plugged], None]) -> None:
         self._idl = idl
-        self._bridge = bridge
+        self._bridges = bridges
         self._publish = publish
         self._reported: dict[str, Interface] = {}
-        self._tunnel_ofport = -1
+        self._ports: tuple[object, ...] = ()  # what was reported of tunnel port and uplinks
+        self._patches = {patch_ports(bridge)[0]: name for name, bridge in bridges.mappings}
+        self._uplinks: dict[UUID, tuple[str, int]] = {}
         self._interfaces_of: dict[UUID, list[UUID]] = {}  # of a port
         self._interfaces: dict[UUID, Interface | None] = {}  # None: not a virtual machine's, or not ready
         self._tunnels: dict[UUID, int] = {}
@@ -162,25 +185,30 @@ class _BridgeFollower:
             self._interfaces_of.pop(uuid, None)
             self._interfaces.pop(uuid, None)
             self._tunnels.pop(uuid, None)
-        bridge = next(
-            (row for row in self._idl.tables["Bridge"].rows.values() if row.name == self._bridge), None
-        )
+            self._uplinks.pop(uuid, None)
+        bridges = {row.name: row for row in self._idl.tables["Bridge"].rows.values()}
+        bridge = bridges.get(self._bridges.integration)
         current: dict[str, Interface] = {}
         tunnel_ofport = 0
+        ofports = dict.fromkeys((name for name, _ in self._bridges.mappings), 0)
         for port in bridge.ports if bridge else ():
             for uuid in self._of_port(port):
                 interface = self._read(uuid)
                 if interface:
                     current[interface.iface_id] = interface
                 tunnel_ofport = tunnel_ofport or self._tunnels.get(uuid, 0)
+                ofports.update((self._uplinks[uuid],) if uuid in self._uplinks else ())
 
         changed = tuple(
             interface for key, interface in current.items() if self._reported.get(key) != interface
         )
         gone = tuple(self._reported.keys() - current.keys())
-        if changed or gone or tunnel_ofport != self._tunnel_ofport:
-            self._reported, self._tunnel_ofport = current, tunnel_ofport
-            self._publish(Plugged(changed, gone, tunnel_ofport))
+        uplinks = tuple(ofports.items())
+        # A bridge that has come is news, too: its patch ports are to be made.
+        ports = (tunnel_ofport, uplinks, [bridge in bridges for _, bridge in self._bridges.mappings])
+        if changed or gone or ports != self._ports:
+            self._reported, self._ports = current, ports
+            self._publish(Plugged(changed, gone, tunnel_ofport, uplinks))
 
     def _of_port(self, port: Any) -> list[UUID]:
         if port.uuid not in self._interfaces_of:
@@ -195,6 +223,8 @@ class _BridgeFollower:
             self._interfaces[uuid] = Interface(iface_id, row.name, ofport) if iface_id and ofport else None
             if _is_tunnel(row):
                 self._tunnels[uuid] = ofport
+            if row.name in self._patches:
+                self._uplinks[uuid] = self._patches[row.name], ofport
         return self._interfaces[uuid]
 
 
@@ -235,6 +265,22 @@ class _Ovsdb(impl_idl.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp ships no type
 
 def _row_named(ovsdb: Any, table: str, name: str) -> Any:
     return idlutils.row_by_value(ovsdb.idl, table, "name", name, None)
+
+
+def patch_ports(bridge: str) -> tuple[str, str]:
+    """The ports that join the integration bridge and another: the one there, and its peer. Named as Neutron does."""
+    return f"int-{bridge}", f"phy-{bridge}"
+
+
+def _ensure_patch(ovsdb: Any, bridge: str, port: str, peer: str) -> None:
+    wanted = {"peer": peer}
+    interface = _row_named(ovsdb, "Interface", port)
+    if interface is not None and (interface.type, dict(interface.options)) == ("patch", wanted):
+        return
+    with ovsdb.transaction(check_error=True) as transaction:
+        transaction.add(ovsdb.add_port(bridge, port, may_exist=True))
+        transaction.add(ovsdb.db_set("Interface", port, ("type", "patch"), ("options", wanted)))
+    log("patch port made", bridge=bridge, port=port, peer=peer)
 
 
 def _tunnel_interface(bridge: Any) -> Any:

@@ -45,6 +45,7 @@ class HostIdentity:
     tunnel_ip: str
     version: str = ""
     bridge: str = ""
+    bridge_mappings: tuple[tuple[str, str], ...] = ()  # (physical network, the host's bridge to it)
 
 
 class Refused(Exception):
@@ -204,6 +205,10 @@ class Session:
             position=_wire_position(self.rows.position),
             interest=self.rows.interest(),
             tunnel_ip=identity.tunnel_ip,
+            bridge_mappings=[
+                wire.BridgeMapping(physical_network=name, bridge=bridge)
+                for name, bridge in identity.bridge_mappings
+            ],
             version=identity.version,
             bridge=identity.bridge,
             inspects=self.on_inspect is not None,

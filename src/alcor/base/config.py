@@ -19,6 +19,12 @@ from alcor.base.address import Address, is_local, parse_address, socket_path
 from alcor.base.net import Mac, parse_mac
 
 Ranges = NewType("Ranges", tuple[tuple[int, int], ...])  # inclusive bounds; as text `1:4095,10000:20000`
+Names = NewType("Names", tuple[str, ...])  # as text `one,two`
+Pairs = NewType("Pairs", tuple[tuple[str, str], ...])  # no name and no value twice; as text `one:a,two:b`
+# (physical network, first, last), both included; as text `one:100:199,two`, where two has numbers, but none to give
+VlanRanges = NewType("VlanRanges", tuple[tuple[str, int, int], ...])
+NO_VLANS = (1, 0)  # the range of a physical network without numbers to give
+VLAN_MAX = 4_094
 
 ENVIRONMENT_PREFIX = "ALCOR_"
 FILE_VARIABLE = "ALCOR_CONFIG"  # names the settings file, where no flag does
@@ -112,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # Networks and ports: what is given when nothing is asked for
     vni_ranges: Annotated[Ranges, S("from:to,...", "VNIs given to networks.", low=1, high=16_777_215)] = Ranges(((1, 16_777_215),))
+    project_network_types: Annotated[Names, S("types", "Types tried in turn for a network that asks for none: `vxlan`, `vlan`, `local`.", choices=("vxlan", "vlan", "local"))] = Names(("vxlan",))
+    network_vlan_ranges: Annotated[VlanRanges, S("name:from:to,...", "Physical networks that carry VLANs, with the numbers given to networks; a name alone: those asked for only.")] = VlanRanges(())
+    flat_networks: Annotated[Names, S("names", "Physical networks that may carry untagged networks; `*`: any, empty: none.")] = Names(("*",))
     base_mac: Annotated[Mac, S("MAC", "First three bytes (four, if the fourth is not 00) of generated MACs.")] = Mac("fa:16:3e:00:00:00")
     global_physnet_mtu: Annotated[int, S("bytes", "MTU of the network between hosts; networks get it less the tunnel's header.", low=1_280, high=65_535)] = 1_500
     address_pairs_max: Annotated[int, S("pairs", "Allowed address pairs of one port.", low=0, high=1_000)] = 10
@@ -149,6 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agent_tls_key: Annotated[Path | None, S("file", "Private key of the agent (PEM).")] = None
     agent_tls_ca: Annotated[Path | None, S("file", "Authority (PEM) that signed push's certificate.")] = None
     bridge: Annotated[str, S("name", "The integration bridge.")] = "br-int"
+    bridge_mappings: Annotated[Pairs, S("name:bridge,...", "Physical networks that this host reaches, each by a bridge of its own.")] = Pairs(())
     tunnel_ip: Annotated[str, S("IP", "The host's address in the network between hosts.")] = "127.0.0.1"
     ovsdb: Annotated[str, S("remote", "The host's ovsdb-server.")] = "unix:/var/run/openvswitch/db.sock"
     openflow_dir: Annotated[Path, S("folder", "Where vswitchd keeps its `<bridge>.mgmt` sockets.")] = Path("/var/run/openvswitch")
@@ -208,8 +218,9 @@ def parse(setting: Setting, value: object) -> Any:
             raise ValueError(f"{number} is below the least, {setting.low:.12g}.")
         if setting.high is not None and number > setting.high:
             raise ValueError(f"{number} is above the most, {setting.high:.12g}.")
-    if setting.choices and parsed not in setting.choices:
-        raise ValueError(f"'{parsed}' is not one of: {', '.join(setting.choices)}.")
+    for chosen in parsed if isinstance(parsed, tuple) else (parsed,):
+        if setting.choices and chosen not in setting.choices:
+            raise ValueError(f"'{chosen}' is not one of: {', '.join(setting.choices)}.")
     return parsed
 
 
@@ -228,13 +239,19 @@ def text_of(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case tuple():
-            return ",".join(f"{first}:{last}" for first, last in value)
+            return ",".join(_part_text(part) for part in value)
         case None:
             return ""
         case Path():
             return "" if value == Path() else str(value)
         case _:
             return str(value)
+
+
+def _part_text(part: str | tuple[str | int, ...]) -> str:
+    if isinstance(part, str):
+        return part
+    return ":".join(map(str, part[:1] if part[1:] == NO_VLANS else part))
 
 
 def _said(flags: Mapping[str, object], environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
@@ -322,6 +339,44 @@ def _ranges(value: object) -> Ranges:
     return Ranges(tuple(ranges))
 
 
+def _parts(value: object) -> list[str]:
+    """The texts of a TOML list, or between the commas of a text."""
+    texts = value if isinstance(value, list) else str(value).split(",")
+    return [text for each in texts if (text := str(each).strip())]
+
+
+def _names(value: object) -> Names:
+    return Names(tuple(dict.fromkeys(_parts(value))))
+
+
+def _pairs(value: object) -> Pairs:
+    """Of `one:a,two:b`, or of a TOML list of such texts."""
+    pairs = []
+    for text in _parts(value):
+        name, _, other = (part.strip() for part in text.partition(":"))
+        if not name or not other:
+            raise ValueError(f"'{text}' is not NAME:NAME.")
+        pairs.append((name, other))
+    for side in zip(*pairs, strict=True):
+        if len(set(side)) < len(side):
+            raise ValueError(f"One of {', '.join(side)} is named twice.")
+    return Pairs(tuple(pairs))
+
+
+def _vlan_ranges(value: object) -> VlanRanges:
+    """Of `one:100:199,two`, or of a TOML list of such texts."""
+    ranges = []
+    for text in _parts(value):
+        name, *bounds = (part.strip() for part in text.split(":"))
+        if not name or len(bounds) not in (0, 2):
+            raise ValueError(f"'{text}' is neither NAME nor NAME:FIRST:LAST.")
+        first, last = (int(_number(int, bound)) for bound in bounds) if bounds else NO_VLANS
+        if bounds and not 1 <= first <= last <= VLAN_MAX:
+            raise ValueError(f"'{text}' is no range within 1:{VLAN_MAX}.")
+        ranges.append((name, first, last))
+    return VlanRanges(tuple(ranges))
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser()
 
@@ -334,7 +389,15 @@ def _path_or_none(text: str) -> Path | None:
     return _path(text) if text else None
 
 
-_FROM_VALUE: dict[Any, Callable[[object], Any]] = {bool: _bool, int: _int, float: _float, Ranges: _ranges}
+_FROM_VALUE: dict[Any, Callable[[object], Any]] = {
+    bool: _bool,
+    int: _int,
+    float: _float,
+    Ranges: _ranges,
+    Names: _names,
+    Pairs: _pairs,
+    VlanRanges: _vlan_ranges,
+}
 _FROM_TEXT: dict[Any, Callable[[str], Any]] = {
     str: str,
     Path: _path,
@@ -350,8 +413,8 @@ def _numbers(parsed: object) -> Iterator[int | float]:
     if isinstance(parsed, int | float):
         yield parsed
     elif isinstance(parsed, tuple):
-        for pair in parsed:
-            yield from pair
+        for part in parsed:
+            yield from _numbers(part)
 
 
 def _fit_together(settings: Settings) -> None:

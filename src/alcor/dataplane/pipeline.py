@@ -83,7 +83,7 @@ BORROWED = Table(
 SOURCE = Table(
     20,
     "SOURCE",
-    "For packets from tunnels: the group set of the sender, by network, MAC and the tunnel address it must come from.",
+    "For packets from other hosts: the group set of the sender, by network, MAC and the tunnel address it comes from.",
     "go to DESTINATION with group set 0",
 )
 ANSWER = Table(
@@ -103,7 +103,8 @@ DESTINATION = Table(
 REMOTE = Table(
     41,
     "REMOTE",
-    "To which other host by network and MAC. Packets from tunnels never get here. Unknown unicast drops.",
+    "To which other host by network and MAC. Packets from other hosts never get here. Unknown unicast drops, or goes by"
+    " the physical network that carries its network.",
 )
 LEAVE = Table(
     50,
@@ -125,11 +126,14 @@ LEAVE_VERDICT = Table(
 DELIVER = Table(
     60,
     "DELIVER",
-    "To all, to another host through the tunnel, or to a local port.",
+    "To all, to another host through the tunnel or by the network's physical network, or to a local port.",
     "go to ARRIVE",
 )
 FLOOD_TUNNELS = Table(
-    61, "FLOOD_TUNNELS", "Packets of local ports to every other host with a port in the network.", "done"
+    61,
+    "FLOOD_TUNNELS",
+    "Packets of local ports to every other host with a port in the network, or once to the physical network.",
+    "done",
 )
 FLOOD_LOCAL = Table(62, "FLOOD_LOCAL", "To every local port of the network, each by ARRIVE.", "done")
 ARRIVE = Table(
@@ -198,7 +202,7 @@ TABLES = (
 )
 
 REGISTERS = (
-    Register("vni", "reg0", "The network."),
+    Register("vni", "reg0", "The network: its VNI, or beyond all VNIs if no tunnel carries it."),
     Register(
         "source_port",
         "reg1",
@@ -211,7 +215,7 @@ REGISTERS = (
     Register("target_set", "reg4", "Group set of the receiver; 0: none or not known."),
     Register("own_set", "reg5", "Group set of the port whose rules are asked."),
     Register("remote_set", "reg6", "Group set of the other end."),
-    Register("origin", "reg7", "1: from a local port; 2: from a tunnel."),
+    Register("origin", "reg7", "1: from a local port; 2: from a tunnel or a physical network."),
     Register("tunnel", "reg8", "Tunnel address of the target's host."),
     Register("verdict", "reg9", "1: a rule allows the packet; 2: and it is a fragment, tracked once more."),
     Register("sent", "reg14", "How many limits of its sender the packet has passed in CLASSIFY."),
@@ -270,6 +274,14 @@ def copy(source: str, target: str, bits: int = 32) -> Move:
 def put_out() -> Resubmit:
     """Send the packet out of the target port, as far as what is set for the port allows."""
     return go(HAND_OVER)
+
+
+def branch(table: Table) -> Ct:
+    """Look a copy of an IP packet up in another table, with a passage of its own through the datapath.
+
+    The copy is shown to the connections of the target port, and commits none.
+    """
+    return Ct(zone=_FIELD_OF["target_port"], table=table.number)
 
 
 def out_at_once() -> OutputField:

@@ -68,6 +68,7 @@ class HostFacts:
     host: str
     tunnel_ip: str
     tunnel_ofport: int
+    uplinks: tuple[tuple[str, int], ...] = ()  # (physical network, port that leads there; 0: not there)
 
 
 @dataclass(frozen=True, eq=False)

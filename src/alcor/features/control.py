@@ -12,7 +12,7 @@ from alcor.features.binding import goal as binding_goal
 from alcor.features.binding.model import BINDING_STATUS, PORT_BINDING, PORT_MOVE, WAITS_NOWHERE
 from alcor.features.binding.rules import REST as BINDING_REST
 from alcor.features.network import goal as network_goal
-from alcor.features.network.model import NETWORK
+from alcor.features.network.model import NETWORK, SEGMENT
 from alcor.features.network.rules import REST as NETWORK_REST
 from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
@@ -60,6 +60,7 @@ SCHEMA = Schema(
         AGENT,
         AGENT_STATE,
         NETWORK,
+        SEGMENT,
         ADDRESS_SCOPE,
         SUBNET_POOL,
         SUBNET,

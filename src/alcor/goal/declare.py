@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from alcor.dataplane.rows import Claim, Row
@@ -86,6 +86,7 @@ class HelloFacts:
     bridge: str
     now: str  # utc_text
     push: str = ""  # the push that the host has come to, as `Life` has it
+    bridge_mappings: Mapping[str, str] = field(default_factory=dict)  # physical network -> the host's bridge to it
 
 
 class Life(NamedTuple):

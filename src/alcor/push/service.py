@@ -150,7 +150,14 @@ class Service:
         self._liveness.came(hello.host)
         self._outbox.hello(
             hello.host,
-            HelloFacts(hello.tunnel_ip, hello.version, hello.bridge, self._now(), self._name),
+            HelloFacts(
+                hello.tunnel_ip,
+                hello.version,
+                hello.bridge,
+                self._now(),
+                self._name,
+                {mapping.physical_network: mapping.bridge for mapping in hello.bridge_mappings},
+            ),
         )
         publisher.hello(session, hello)
         reader = asyncio.create_task(self._read(stream, publisher, session))

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -45,7 +46,7 @@ from alcor.testing.memory_log import Disk, MemoryLog
 from alcor.testing.packet import Packet
 from alcor.testing.transport import MemoryStream, stream_pair
 
-TUNNEL_OFPORT = 1
+TUNNEL_OFPORT, UPLINK_OFPORT = 1, 2
 FIRST_OFPORT = 10
 HOPS_MAX = 10_000  # packets that one packet may cause before the network is said to be in a loop
 SETTLE_S_MAX = 60.0  # the longest that the world is waited for
@@ -88,12 +89,15 @@ class _Wire:
 class WorldHost:
     """A host: a fake switch, the machines on it, and the agent while it runs."""
 
-    def __init__(self, world: World, name: str, tunnel_ip: Ip) -> None:
+    def __init__(self, world: World, name: str, tunnel_ip: Ip, physical_network: str = "") -> None:
         self.world = world
         self.name = name
         self.tunnel_ip = tunnel_ip
+        self.physical_network = physical_network  # that it has a bridge to
+        self.uplinks = ((physical_network, UPLINK_OFPORT),) if physical_network else ()
         self.switch = FakeSwitch(LoopClock())
         self.switch.add_tunnel_port(TUNNEL_OFPORT, ip_int(tunnel_ip))
+        self.switch.add_port(UPLINK_OFPORT)
         self.machines: dict[int, Machine] = {}
         self.interfaces: dict[str, Interface] = {}
         self.agent: HostAgent | None = None
@@ -104,9 +108,10 @@ class WorldHost:
     def start_agent(self) -> HostAgent:
         """An agent that knows nothing, on the switch as it is."""
         rows = HostRows([kind for feature in HOST for kind in feature.rows])
-        session = Session(HostIdentity(self.name, self.tunnel_ip, "world"), rows)
+        mappings = tuple((name, "br-phys") for name, _ in self.uplinks)
+        session = Session(HostIdentity(self.name, self.tunnel_ip, "world", bridge_mappings=mappings), rows)
         agent = self.agent = HostAgent(HOST, session, HostFacts(self.name, self.tunnel_ip, 0), Meters())
-        self.agent.plugged(Plugged(tuple(self.interfaces.values()), (), TUNNEL_OFPORT))
+        self.agent.plugged(Plugged(tuple(self.interfaces.values()), (), TUNNEL_OFPORT, self.uplinks))
         self.agent.switch_connected(_Connection(self.switch))
         self.switch.on_packet_in = lambda packet: agent.packet_told(packet.userdata)
         backoff = Backoff(100, 1_000, self.world.random)
@@ -154,7 +159,7 @@ class WorldHost:
         self.switch.add_port(ofport)
         interface = self.interfaces[port["id"]] = Interface(port["id"], f"tap{ofport}", ofport)
         if self.agent:
-            self.agent.plugged(Plugged((interface,), (), TUNNEL_OFPORT))
+            self.agent.plugged(Plugged((interface,), (), TUNNEL_OFPORT, self.uplinks))
         return machine
 
     def unplug(self, port_id: str) -> None:
@@ -163,7 +168,7 @@ class WorldHost:
         self.switch.remove_port(interface.ofport)
         del self.machines[interface.ofport]
         if self.agent:
-            self.agent.plugged(Plugged((), (port_id,), TUNNEL_OFPORT))
+            self.agent.plugged(Plugged((), (port_id,), TUNNEL_OFPORT, self.uplinks))
 
     async def _dial(self) -> Stream:
         if self.is_cut or self.world.push is None:
@@ -184,6 +189,8 @@ class World:
         self.settings = Settings(**settings)
         self.disk = Disk()
         self.hosts: dict[str, WorldHost] = {}
+        self.outside: list[tuple[str, Packet]] = []  # what hosts said on physical networks, by their name
+        self._outsiders: list[tuple[str, int | None, Machine]] = []  # by physical network and VLAN
         self.push: Service | None = None
         self._stack = contextlib.AsyncExitStack()
         self._under_way: deque[_Wire] = deque()
@@ -220,10 +227,10 @@ class World:
             task.cancel()
         await asyncio.gather(*self._attending, return_exceptions=True)
 
-    def add_host(self, name: str) -> WorldHost:
-        """A host with a running agent."""
+    def add_host(self, name: str, physical_network: str = "") -> WorldHost:
+        """A host with a running agent, and with a bridge to a physical network where one is named."""
         tunnel_ip = Ip(f"10.99.{len(self.hosts) >> 8}.{len(self.hosts) + 1 & 255}")
-        host = self.hosts[name] = WorldHost(self, name, tunnel_ip)
+        host = self.hosts[name] = WorldHost(self, name, tunnel_ip, physical_network)
         host.start_agent()
         return host
 
@@ -303,6 +310,22 @@ class World:
                 if host.agent:
                     await host.agent.idle()
 
+    def add_outsider(self, physical_network: str, vlan: int | None, address: Ip) -> Machine:
+        """A machine on a physical network, behind no host of ours; untagged, or on a VLAN."""
+        mac = Mac(f"0e:00:00:00:00:{len(self._outsiders):02x}")
+        emit = partial(self._on_physical, physical_network, vlan)
+        self._outsiders.append((physical_network, vlan, Machine("outside", mac, (address,), emit)))
+        return self._outsiders[-1][2]
+
+    def _on_physical(self, name: str, vlan: int | None, packet: Packet, but: str = "") -> None:
+        """Everybody on a physical network gets the packet, but the host that sent it."""
+        for host in self.hosts.values():
+            if host.physical_network == name and host.name != but:
+                self.carry(host.name, UPLINK_OFPORT, replace(packet, vlan=vlan))
+        for where, tag, machine in self._outsiders:
+            if (where, tag) == (name, vlan) and machine.mac != packet.src:
+                machine.receive(replace(packet, vlan=None))
+
     def carry(self, host: str, port: int, packet: Packet) -> None:
         """Takes a packet from a machine into its switch and onwards, until it and its answers have arrived."""
         is_outer = not self._under_way
@@ -331,6 +354,10 @@ class World:
                 )
                 if there:
                     self._under_way.append(_Wire(there.name, TUNNEL_OFPORT, emission))
+            elif emission.port == UPLINK_OFPORT:
+                name = self.hosts[wire.host].physical_network
+                self.outside.append((name, emission.packet))
+                self._on_physical(name, emission.packet.vlan, emission.packet, but=wire.host)
             elif machine := self.hosts[wire.host].machines.get(emission.port):
                 machine.receive(emission.packet)
 

@@ -45,6 +45,7 @@ def on_hello(txn: Txn, host: str, facts: HelloFacts) -> None:
 def _keep_agent(txn: Txn, host: str, facts: HelloFacts) -> None:
     configurations: dict[str, object] = {
         "bridge": facts.bridge,
+        "bridge_mappings": dict(facts.bridge_mappings),
         "tunnel_types": ["vxlan"],
         "tunneling_ip": facts.tunnel_ip,
         "version": facts.version,

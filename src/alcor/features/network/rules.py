@@ -3,43 +3,132 @@
 
 import msgspec
 
-from alcor.base.errors import Conflict
-from alcor.features.network.model import BY_NAME, BY_PROJECT, NETWORK, SHARED, VNI_POOL, Network
+from alcor.features.agent.model import AGENT
+from alcor.features.agent.model import BY_HOST as AGENTS_OF_HOST
+from alcor.features.network.model import (
+    BY_NAME,
+    BY_PROJECT,
+    FOR_ALL,
+    NETWORK,
+    NUMBERS,
+    NUMBERS_WITHOUT_VNI,
+    SEGMENT,
+    SEGMENTS_OF_NETWORK,
+    TYPES_WITH_BRIDGE,
+    VLAN,
+    VXLAN,
+    Network,
+    Provider,
+    Segment,
+)
+from alcor.features.network.provider import check, mtu_max, refused, reserve
 from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
 from alcor.store.reader import Reader, Txn
 
-VXLAN_OVERHEAD = 50  # bytes: outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)
+_PROVIDER = ("network_type", "physical_network", "segmentation_id")
 
 
 def on_create(txn: Txn, ctx: Context, new: Network) -> Network:
-    """The network with a VNI of its own. Raises Conflict when none is free."""
-    vni = txn.allocate(VNI_POOL, "vxlan", ctx.settings.vni_ranges)
-    if vni is None:
-        raise Conflict(
-            "Unable to create the network. No tenant network is available for allocation: every VNI of the ranges in"
-            " the setting vni_ranges is in use.",
-            type="NoNetworkAvailable",
+    """The network with a number of its own. Raises Invalid for what cannot be carried, and where no number is left."""
+    is_asked = any(getattr(new, field) is not None for field in _PROVIDER if field in ctx.given)
+    providers = reserve(txn, ctx, new.providers if is_asked else ())
+    new = _carried_by(new, providers)
+    return msgspec.structs.replace(new, vni=_number(txn, providers), mtu=_mtu(ctx, new))
+
+
+def after_create(txn: Txn, ctx: Context, made: Network) -> None:
+    """Writes down by what segments the network is carried: their numbers are taken from then on."""
+    for index, provider in enumerate(made.providers):
+        txn.insert(
+            SEGMENT,
+            Segment(
+                id=ctx.new_id(),
+                network_id=made.id,
+                segment_index=index,
+                created_at=ctx.now,
+                updated_at=ctx.now,
+                revision_number=1,
+                **msgspec.structs.asdict(provider),
+            ),
         )
-    return msgspec.structs.replace(new, vni=vni, mtu=ctx.settings.global_physnet_mtu - VXLAN_OVERHEAD)
 
 
 def on_update(txn: Txn, ctx: Context, old: Network, new: Network) -> Network:
-    """Takes what may be changed as it is."""
+    """The changed network. Of what carries it only the number of a VLAN can be changed."""
+    _check_read_only(ctx, old, new)
+    if new.segmentation_id != old.segmentation_id:
+        _renumber(txn, ctx, old, new)
+    if "mtu" in ctx.given:
+        new = msgspec.structs.replace(new, mtu=_mtu(ctx, new))
     return new
 
 
 def on_delete(txn: Txn, ctx: Context, old: Network) -> None:
-    """Nothing to add: its ports refuse through their reference, and its subnets go with it."""
+    """Nothing to add: its ports refuse through their reference, and its subnets and segments go with it."""
 
 
 def is_shared(reader: Reader, project_id: str, network: Network) -> bool:
     """Whether every project may see the network and have ports on it."""
-    return network.shared
+    return network.shared or network.external
 
 
 def shared_ids(reader: Reader, project_id: str) -> list[str]:
     """The networks that every project sees."""
-    return [network.id for network in reader.find(NETWORK, SHARED, True)]
+    return [network.id for network in reader.find(NETWORK, FOR_ALL, True)]
+
+
+def is_carried(reader: Reader, network: Network, host: str) -> bool:
+    """Whether the host has what carries the network: a bridge to the physical network, where it takes one."""
+    agent = reader.first(AGENT, AGENTS_OF_HOST, host)
+    mappings = agent.configurations.get("bridge_mappings", {}) if agent else {}
+    assert isinstance(mappings, dict), f"the agent of {host} was registered with {mappings!r}"
+    return any(
+        provider.network_type not in TYPES_WITH_BRIDGE or provider.physical_network in mappings
+        for provider in network.providers
+    )
+
+
+def _carried_by(network: Network, providers: tuple[Provider, ...]) -> Network:
+    return msgspec.structs.replace(network, **msgspec.structs.asdict(providers[0]))
+
+
+def _number(txn: Txn, providers: tuple[Provider, ...]) -> int:
+    """What tells the network apart in a pipeline."""
+    for provider in providers:
+        if provider.network_type == VXLAN and provider.segmentation_id is not None:
+            return provider.segmentation_id
+    number = txn.allocate(NUMBERS, "", NUMBERS_WITHOUT_VNI)
+    assert number is not None, "more networks than memory holds"
+    return number
+
+
+def _mtu(ctx: Context, network: Network) -> int:
+    most = mtu_max(ctx, network.providers)
+    if network.mtu > most:
+        raise refused(f"Requested MTU is too big, maximum is {most}")
+    return network.mtu or most
+
+
+def _check_read_only(ctx: Context, old: Network, new: Network) -> None:
+    changed = [
+        f"provider:{field}"
+        for field in ("network_type", "physical_network")
+        if getattr(new, field) != getattr(old, field)
+    ]
+    if changed:
+        raise refused(
+            f"Plugin does not support updating the following provider network attributes: {', '.join(changed)}"
+        )
+    if new.segmentation_id != old.segmentation_id and old.network_type != VLAN:
+        raise refused("Only VLAN type networks can be updated")
+
+
+def _renumber(txn: Txn, ctx: Context, old: Network, new: Network) -> None:
+    if new.segmentation_id is None:
+        raise refused("Only segmentation_id field can be updated in VLAN type networks")
+    check(ctx, new.providers[0])
+    (segment,) = txn.find(SEGMENT, SEGMENTS_OF_NETWORK, old.id)
+    txn.update(SEGMENT, msgspec.structs.replace(segment, segmentation_id=new.segmentation_id))
 
 
 REST = RestFeature(
@@ -50,9 +139,9 @@ REST = RestFeature(
             plural="networks",
             path="networks",
             table=NETWORK,
-            is_taggable=True,
-            aliases=("provider", "net-mtu"),
+            aliases=("provider", "net-mtu", "net-mtu-writable", "external-net"),
             on_create=on_create,
+            after_create=after_create,
             on_update=on_update,
             on_delete=on_delete,
             computed=(Computed("status", lambda reader, network: "ACTIVE", {"type": "string"}),),
@@ -75,6 +164,18 @@ REST = RestFeature(
             "Network MTU",
             "Provides MTU attribute for a network resource.",
             "2015-03-25T10:00:00-00:00",
+        ),
+        Extension(
+            "net-mtu-writable",
+            "Network MTU (writable)",
+            "Provides a writable MTU attribute for a network resource.",
+            "2017-07-12T00:00:00-00:00",
+        ),
+        Extension(
+            "external-net",
+            "Neutron external network",
+            "Adds external network attribute to network resource.",
+            "2013-01-14T10:00:00-00:00",
         ),
     ),
 )

@@ -45,7 +45,7 @@ from alcor.dataplane.rows import (
     encode_claim,
 )
 from alcor.dataplane.values import ETH_ARP, Flow, InPort, Output, Resubmit, SetField
-from alcor.features.network.flows import NetworkRow
+from alcor.features.network.flows import NetworkRow, Uplink, uplink
 from alcor.features.port.port_security import Identity, port_security_flows
 from alcor.features.security_group.flows import RuleRow, own_set_clause
 
@@ -142,7 +142,7 @@ def _claimed_macs(scope: str, key: str, row: NeighbourRow) -> Iterator[tuple[tup
         yield (scope, mac), key
 
 
-PORTS_OF_NETWORK = RowIndex(PortRow, _by_network)  # network id -> keys of this host's ports
+PORTS_OF_NETWORK = RowIndex(PortRow, _by_network)  # network id -> keys of this host's active ports
 SETS_OF_GROUP = RowIndex(PortRow, _sets_of_groups)  # group id -> sets, with that group, of this host's ports
 ADDRESS_CLAIMS = RowIndex(NeighbourRow, _claimed_addresses)  # (scope, address) -> keys of its claimants
 MAC_CLAIMS = RowIndex(NeighbourRow, _claimed_macs)  # (scope, MAC) -> keys of its claimants
@@ -153,11 +153,14 @@ FLOOD_HOSTS_MAX = 700
 
 def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
     """A plugged port that is administratively up: where it speaks, what it may say, and how packets reach it."""
-    vni = vni_of(view, row.network)
+    network = network_of(view, row.network)
     interface = view.interface(row.id)
-    if vni is None or interface is None or not row.admin_state_up:
+    if network is None or interface is None or not row.admin_state_up:
         return
-    port = interface.ofport
+    vni, port = network.vni, interface.ofport
+    if uplink(view.facts, network) is None:
+        names = ", ".join(wire.physical_network for wire in network.wires)
+        raise ValueError(f"This host has no bridge to the physical network {names}: see bridge_mappings")
 
     yield flow(
         CLASSIFY,
@@ -194,14 +197,16 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
 
 def neighbour_flows(view: HostView, scope: str, row: NeighbourRow) -> Iterator[Flow]:
     """Where a port of the network is, who it is when it sends from another host, and answers on its behalf."""
-    vni = vni_of(view, scope.removeprefix("neighbours:"))
-    if vni is None:
+    network = network_of(view, scope.removeprefix("neighbours:"))
+    way = uplink(view.facts, network) if network else None
+    if network is None or way is None or not is_reached(view, way, row):
         return
+    vni = network.vni
     for address in _answered(row):
         if view.row(SharedAddressRow, scope, shared_key(address)) is None:
             yield _answer(vni, address, row.mac)
     if row.host != view.facts.host and view.row(SharedMacRow, scope, shared_key(row.mac)) is None:
-        yield known_source(vni, row.mac, row.tunnel_ip, row.group_set)
+        yield known_source(vni, row.mac, sender_of(way, row), row.group_set)
         yield flow(REMOTE, 10, where(vni=vni, eth_dst=mac_int(row.mac)), *towards(view, row), go(LEAVE))
 
 
@@ -237,10 +242,20 @@ def scopes_of_port(row: PortRow) -> Iterator[str]:
     yield from (f"security_group:{group}" for group in row.groups)
 
 
-def vni_of(view: HostView, network: str) -> int | None:
-    """The number of a network that is administratively up."""
+def network_of(view: HostView, network: str) -> NetworkRow | None:
+    """The network, if it is administratively up."""
     row = view.row(NetworkRow, f"network:{network}", "network")
-    return row.vni if row and row.admin_state_up else None
+    return row if row and row.admin_state_up else None
+
+
+def is_reached(view: HostView, way: Uplink, row: NeighbourRow) -> bool:
+    """Whether packets of the network get from this host to the neighbour's."""
+    return way.kind != "local" or row.host == view.facts.host
+
+
+def sender_of(way: Uplink, row: NeighbourRow) -> int:
+    """The tunnel address that the neighbour's packets come from, as a number; 0 on a physical network."""
+    return 0 if way.ofport else tunnel_number(row.tunnel_ip)
 
 
 def one_address(pair: AddressPair) -> Ip | None:
@@ -316,9 +331,9 @@ def tunnel_number(ip: Ip) -> int:
     return ip_int(ip)
 
 
-def known_source(vni: int, mac: Mac, tunnel_ip: Ip, group_set: int) -> Flow:
-    """Which group set a packet from a tunnel is of."""
-    sender = where(vni=vni, eth_src=mac_int(mac), tun_src=tunnel_number(tunnel_ip))
+def known_source(vni: int, mac: Mac, tunnel: int, group_set: int) -> Flow:
+    """Which group set a packet from another host is of, by the `tunnel` address as `sender_of` has it."""
+    sender = where(vni=vni, eth_src=mac_int(mac), tun_src=tunnel)
     return flow(SOURCE, 10, sender, load("source_set", group_set), go(DESTINATION))
 
 

@@ -8,6 +8,7 @@ import msgspec
 from alcor.base.errors import Conflict, Forbidden, Invalid
 from alcor.features.agent.rules import can_bind
 from alcor.features.network.model import NETWORK, Network
+from alcor.features.network.rules import is_carried
 from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free
 from alcor.features.port.model import (
     BY_ADDRESS,
@@ -208,7 +209,11 @@ def bound(txn: Txn, port: Port, host: str) -> Port:
 
 def vif_type_on(txn: Txn, port: Port, host: str) -> str:
     """How the port would be carried by `host`: `ovs`, or `binding_failed`."""
-    is_possible = port.vnic_type == "normal" and can_bind(txn, host)
+    is_possible = (
+        port.vnic_type == "normal"
+        and can_bind(txn, host)
+        and is_carried(txn, txn.get(NETWORK, port.network_id), host)
+    )
     return "ovs" if is_possible else "binding_failed"
 
 
