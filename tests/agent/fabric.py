@@ -220,6 +220,8 @@ class OvsFabric(Fabric):
     async def start(self) -> None:
         for host in await self.underlay.add_hosts("one", "two"):
             self.wanted.tunnel_ips[host.name] = host.tunnel_ip
+            for _, bridge in self.mappings:
+                await host.add_physical_bridge(bridge)
             self.hosts[host.name] = await self.start_agent(host)
         await self.warm()
 

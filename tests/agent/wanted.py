@@ -11,7 +11,7 @@ from alcor.agent.session import Session
 from alcor.base.net import Cidr, Ip, Mac
 from alcor.base.wire import alcor_pb2 as wire
 from alcor.dataplane.rows import Row
-from alcor.features.network.flows import NetworkRow
+from alcor.features.network.flows import NetworkRow, WireRow
 from alcor.features.port.flows import (
     AddressPair,
     FloodRow,
@@ -63,6 +63,7 @@ class Wanted:
     nics: dict[str, Nic] = field(default_factory=dict)
     rules: dict[str, RuleRow] = field(default_factory=dict)
     networks_down: set[str] = field(default_factory=set)
+    wires: dict[str, tuple[WireRow, ...]] = field(default_factory=dict)  # of networks that no tunnel carries
     sets: dict[tuple[str, ...], int] = field(default_factory=dict)
     moved: Rows = field(default_factory=dict)  # by host and key: what is known of moves
     early: dict[str, dict[str, str]] = field(
@@ -92,7 +93,13 @@ class Wanted:
         for network, vni in self.vnis.items():
             is_up = network not in self.networks_down
             rows[f"network:{network}"] = {
-                "network": NetworkRow(id=network, vni=vni, mtu=1450, admin_state_up=is_up)
+                "network": NetworkRow(
+                    id=network,
+                    vni=vni,
+                    mtu=1450,
+                    admin_state_up=is_up,
+                    wires=self.wires.get(network, ()),
+                )
             }
             rows[f"neighbours:{network}"], rows[f"flood:{network}"] = {}, {}
         for nic in self.nics.values():

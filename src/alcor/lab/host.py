@@ -92,6 +92,19 @@ class Host:
             await vm.plug()
         return vm
 
+    async def add_physical_bridge(self, bridge: str = "br-phys") -> None:
+        """An operator's bridge to the lab's physical network: the Linux bridge `physical` beside the wire."""
+        link, mtu = f"{self.name}-p", self.wire.mtu
+        await self.wire.namespace.ip(
+            f"link add {link} mtu {mtu} type veth peer name phy1 mtu {mtu} netns {self.namespace.name}",
+            f"link set {link} master physical up",
+        )
+        await self.namespace.ip("link set phy1 up")
+        await self.vsctl(
+            *f"add-br {bridge} -- set bridge {bridge} datapath_type=netdev fail_mode=standalone".split(),
+            *f"-- add-port {bridge} phy1".split(),
+        )
+
     async def vsctl(self, *words: str) -> str:
         """Run `ovs-vsctl` on this host's database; waits until vswitchd has done it."""
         return await run(

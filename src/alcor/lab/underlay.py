@@ -103,6 +103,8 @@ class Underlay:
         await self.namespace.ip(
             f"link add wire mtu {UNDERLAY_MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
             "link set wire up",
+            f"link add physical mtu {UNDERLAY_MTU} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            "link set physical up",
         )
 
     def _tear_down(self) -> None:
