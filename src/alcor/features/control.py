@@ -18,6 +18,9 @@ from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
 from alcor.features.port.model import PORT, PORT_STATUS
 from alcor.features.port.rules import REST as PORT_REST
+from alcor.features.qos import goal as qos_goal
+from alcor.features.qos.model import TABLES as QOS_TABLES
+from alcor.features.qos.rules import REST as QOS_REST
 from alcor.features.quota.model import QUOTA
 from alcor.features.quota.rules import REST as QUOTA_REST
 from alcor.features.rbac.model import RBAC_POLICY
@@ -40,6 +43,7 @@ REST = (
     SECURITY_GROUP_REST,
     PORT_REST,
     BINDING_REST,
+    QOS_REST,
     RBAC_REST,
 )
 
@@ -51,6 +55,7 @@ GOAL = (
     port_goal.GOAL,
     address_pair_goal.GOAL,
     binding_goal.GOAL,
+    qos_goal.GOAL,
 )
 
 SCHEMA = Schema(
@@ -72,6 +77,7 @@ SCHEMA = Schema(
         RBAC_POLICY,
         ADDRESS_OWNER,
         PORT_BINDING,
+        *QOS_TABLES,
         BINDING_STATUS,
         PORT_MOVE,
     ),

@@ -7,8 +7,9 @@ from alcor.features.address_pair.flows import FEATURE as ADDRESS_PAIR
 from alcor.features.binding.flows import FEATURE as BINDING
 from alcor.features.network.flows import FEATURE as NETWORK
 from alcor.features.port.flows import FEATURE as PORT
+from alcor.features.qos.flows import FEATURE as QOS
 from alcor.features.security_group.flows import FEATURE as SECURITY_GROUP
 
 PIPELINE = HostFeature(name="pipeline", rows=(), static=static_flows)
 
-HOST: tuple[HostFeature, ...] = (PIPELINE, NETWORK, SECURITY_GROUP, PORT, ADDRESS_PAIR, BINDING)
+HOST: tuple[HostFeature, ...] = (PIPELINE, NETWORK, SECURITY_GROUP, PORT, QOS, ADDRESS_PAIR, BINDING)
