@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VLAN and flat networks on real switches: patch ports, tags on the physical network, a machine outside of all hosts."""
+"""VLAN and flat networks on real switches: patch ports, tags on the physical network, and a machine outside."""
 
 import asyncio
 import socket

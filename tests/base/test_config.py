@@ -54,6 +54,13 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_ranges_are_read_from_text_and_from_a_list(tmp_path: Path) -> None:
     assert load({"vni_ranges": "1:10, 20,30:40"}, {}).vni_ranges == ((1, 10), (20, 20), (30, 40))
+    said = load(
+        {"network_vlan_ranges": "one:5:9, two", "bridge_mappings": "one:br-one", "flat_networks": ""}, {}
+    )
+    assert said.network_vlan_ranges == (("one", 5, 9), ("two", 1, 0))
+    assert text_of(said.network_vlan_ranges) == "one:5:9,two"
+    assert (said.bridge_mappings, said.flat_networks) == ((("one", "br-one"),), ())
+    assert text_of(load({"project_network_types": "vlan,local"}, {}).project_network_types) == "vlan,local"
     said = file_with(tmp_path, 'vni_ranges = ["5:6", "9:9"]')
     assert load(said, {}).vni_ranges == ((5, 6), (9, 9))
 
@@ -75,6 +82,11 @@ def test_a_boolean_is_read_from_words(text: str) -> None:
         ("turn_ms_max", 9_999, "9999 is above the most, 1000"),
         ("pen_wait_s", "nan", "'nan' is not a number"),
         ("vni_ranges", "9:3", "The range 9:3 ends before it begins"),
+        ("network_vlan_ranges", "one:5", "'one:5' is neither NAME nor NAME:FIRST:LAST"),
+        ("network_vlan_ranges", "one:5:4095", "'one:5:4095' is no range within 1:4094"),
+        ("bridge_mappings", "one", "'one' is not NAME:NAME"),
+        ("bridge_mappings", "one:br-a,two:br-a", "is named twice"),
+        ("project_network_types", "vxlan,gre", "'gre' is not one of"),
         ("vni_ranges", "0:3", "0 is below the least, 1"),
         ("vni_ranges", "1:x", "'x' is not a whole number"),
         ("base_mac", "fa:16", "'fa:16' is not a valid MAC address"),

@@ -159,6 +159,25 @@ async def test_mtu_may_be_as_long_as_what_carries_the_network_takes(door: Door) 
     await door.refused("POST", "/v2.0/networks", {"network": {"mtu": -1}}, 400)
 
 
+async def test_mtu_is_never_too_short_for_the_subnets_of_the_network(door: Door) -> None:
+    network = await door.create("network", mtu=1000)
+    url, subnet = f"/v2.0/networks/{network['id']}", {"network_id": network["id"], "enable_dhcp": False}
+    body = {"subnet": {**subnet, "ip_version": 6, "cidr": "fd00::/64"}}
+    assert (await door.refused("POST", "/v2.0/subnets", body, 409))["type"] == "NetworkMTUSubnetConflict"
+
+    await door.update("network", network["id"], mtu=60)
+    await door.update("network", network["id"], mtu=68)
+    await door.create("subnet", **subnet, ip_version=4, cidr="10.0.0.0/24")
+    refusal = await door.refused("PUT", url, {"network": {"mtu": 67}}, 409)
+    assert "subnet requires a minimum of 68" in refusal["message"]
+
+    await door.update("network", network["id"], mtu=1280)
+    await door.create("subnet", **subnet, ip_version=6, cidr="fd00::/64")
+    refusal = await door.refused("PUT", url, {"network": {"mtu": 1279}}, 409)
+    assert "subnet requires a minimum of 1280" in refusal["message"]
+    assert (await door.show("network", network["id"]))["mtu"] == 1280
+
+
 async def test_external_networks_are_seen_by_all_and_marked_by_admins(door: Door) -> None:
     outside = await door.create("network", **{"router:external": True})
     inside = await door.create("network", as_project="blue")

@@ -29,7 +29,7 @@ from alcor.features.security_group import goal as security_group_goal
 from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP, SECURITY_GROUP_RULE
 from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
 from alcor.features.subnet import goal as subnet_goal
-from alcor.features.subnet.model import SUBNET, SUBNET_POOL
+from alcor.features.subnet.model import MTU_SUITS_SUBNETS, SUBNET, SUBNET_POOL
 from alcor.features.subnet.rules import REST as SUBNET_REST
 from alcor.store.declare import Schema
 
@@ -81,5 +81,5 @@ SCHEMA = Schema(
         BINDING_STATUS,
         PORT_MOVE,
     ),
-    guards=(WAITS_NOWHERE,),
+    guards=(MTU_SUITS_SUBNETS, WAITS_NOWHERE),
 )

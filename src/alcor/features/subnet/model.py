@@ -9,9 +9,10 @@ import msgspec
 from alcor.base.errors import Conflict, Invalid, NotFound
 from alcor.base.net import Cidr, Ip, ip_int, parse_cidr, parse_ip, prefix_length
 from alcor.features.address_scope.model import ADDRESS_SCOPE, AddressScope
-from alcor.features.network.model import NETWORK
+from alcor.features.network.model import NETWORK, Network
 from alcor.resource.declare import Api, Standard
-from alcor.store.declare import Index, Reference, Table
+from alcor.store.declare import Guard, Index, Reference, Table
+from alcor.store.reader import Reader
 
 Ipv6Mode = Literal["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]
 NAMESERVERS_MAX, ROUTES_MAX = 5, 20
@@ -257,6 +258,29 @@ class Subnet(Standard, frozen=True, kw_only=True):
 def _ranges(pools: tuple[Range, ...]) -> tuple[tuple[int, int], ...]:
     return tuple((ip_int(pool.start), ip_int(pool.end)) for pool in pools)
 
+
+IPV4_MTU_MIN, IPV6_MTU_MIN = 68, 1_280  # bytes: RFC 791, RFC 8200
+
+
+def check_mtu(network: Network, version: int) -> None:
+    """Raises Conflict where the network's packets are too short for a subnet of the version."""
+    least = IPV4_MTU_MIN if version == 4 or network.mtu < IPV4_MTU_MIN else IPV6_MTU_MIN
+    if network.mtu < least:
+        raise Conflict(
+            f"MTU of {network.id} is not valid, subnet requires a minimum of {least}",
+            type="NetworkMTUSubnetConflict",
+        )
+
+
+def mtu_suits_subnets(reader: Reader, old: Network | None, new: Network | None) -> None:
+    """Raises Conflict where a network's MTU becomes too short for one of its subnets."""
+    if old is None or new is None or new.mtu in (old.mtu, 0):
+        return
+    for subnet in reader.find(SUBNET, BY_NETWORK, new.id):
+        check_mtu(new, subnet.ip_version)
+
+
+MTU_SUITS_SUBNETS: Guard[Network] = Guard(NETWORK, mtu_suits_subnets)
 
 BY_NETWORK: Index[Subnet] = Index("network_id", lambda subnet: (subnet.network_id,))
 BY_PROJECT: Index[Subnet] = Index("project_id", lambda subnet: (subnet.project_id,))

@@ -19,7 +19,7 @@ from alcor.base.net import (
     prefix_length,
 )
 from alcor.features.network.model import NETWORK, Network
-from alcor.features.subnet.model import BY_NETWORK, BY_POOL, BY_PROJECT, SUBNET, Range, Subnet
+from alcor.features.subnet.model import BY_NETWORK, BY_POOL, BY_PROJECT, SUBNET, Range, Subnet, check_mtu
 from alcor.features.subnet.pool_rules import POOLS, placed, scope_of
 from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature, SeenWith
 from alcor.store.reader import Reader, Txn
@@ -30,6 +30,7 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
     network = _network_to_extend(txn, ctx, new.network_id)
     new = placed(txn, ctx, network, new)
     _check_version(new)
+    check_mtu(network, new.ip_version)
     _check_modes(new)
     _check_dhcp(new)
     _check_overlap(txn, new)
