@@ -21,6 +21,8 @@ from alcor.features.port.rules import REST as PORT_REST
 from alcor.features.qos import goal as qos_goal
 from alcor.features.qos.model import TABLES as QOS_TABLES
 from alcor.features.qos.rules import REST as QOS_REST
+from alcor.features.port_attribute.model import PORT_ATTRIBUTES
+from alcor.features.port_attribute.rules import REST as PORT_ATTRIBUTE_REST
 from alcor.features.quota.model import QUOTA
 from alcor.features.quota.rules import REST as QUOTA_REST
 from alcor.features.rbac.model import RBAC_POLICY
@@ -43,6 +45,7 @@ REST = (
     SECURITY_GROUP_REST,
     PORT_REST,
     BINDING_REST,
+    PORT_ATTRIBUTE_REST,
     QOS_REST,
     RBAC_REST,
 )
@@ -77,6 +80,7 @@ SCHEMA = Schema(
         RBAC_POLICY,
         ADDRESS_OWNER,
         PORT_BINDING,
+        PORT_ATTRIBUTES,
         *QOS_TABLES,
         BINDING_STATUS,
         PORT_MOVE,

@@ -19,7 +19,7 @@ from alcor.features.binding.model import (
     already_bound,
 )
 from alcor.features.port.model import PORT, PORT_STATUS, VNIC_TYPES, Port, PortStatus
-from alcor.features.port.rules import bound, vif_details, vif_type_on
+from alcor.features.port.rules import bound, device_bound, vif_details, vif_type_on
 from alcor.goal.declare import Report
 from alcor.resource import parse
 from alcor.resource.declare import Call, Context, Extension, RestFeature, revised
@@ -96,7 +96,7 @@ def on_update(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> dic
     port = bound(txn, revised(ctx, port, vnic_type=new.vnic_type, profile=new.profile), port.host)
     if port.vif_type == "binding_failed":
         raise _not_bound(port.id, port.host)
-    txn.update(PORT, port)
+    txn.update(PORT, device_bound(txn, ctx, port))
     return {"binding": _shown(active_of(port))}
 
 
@@ -132,6 +132,7 @@ def on_activate(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> S
         profile=chosen.profile,
         generation=chosen.generation,
     )
+    moved = device_bound(txn, ctx, moved)
     txn.update(PORT, moved)
     if seen is not None:
         _note_status(txn, moved, seen)
@@ -226,7 +227,8 @@ def _bound(txn: Txn, ctx: Context, port: Port, binding: PortBinding) -> PortBind
     if vif_type == "binding_failed":
         raise _not_bound(port.id, binding.host)
     generation = _GENERATIONS + ctx.random_bits(30)
-    return msgspec.structs.replace(binding, vif_type=vif_type, generation=generation)
+    profile = binding.profile if port.trusted is None else {**binding.profile, "trusted": port.trusted}
+    return msgspec.structs.replace(binding, vif_type=vif_type, generation=generation, profile=profile)
 
 
 def _not_bound(port_id: str, host: str) -> Conflict:

@@ -73,7 +73,9 @@ def parse_group_ids(value: object) -> tuple[str, ...] | None:
 
 
 def parse_mac_address(value: object) -> Mac:
-    """A unicast MAC. Raises ValueError."""
+    """A unicast MAC; null asks for a generated one. Raises ValueError."""
+    if value is None:
+        return Mac("")
     if not isinstance(value, str):
         raise ValueError(f"'{value}' is not a valid MAC address.")
     mac = parse_mac(value)
@@ -144,6 +146,9 @@ class Port(Standard, frozen=True, kw_only=True):
             choices=VNIC_TYPES,
         ),
     ] = "normal"
+    hardware_offload_type: Annotated[str | None, Api(choices=("switchdev",))] = None
+    trusted: Annotated[bool | None, Api(put=True, set_by="admin", seen_by="admin")] = None
+    ip_allocation: Annotated[str, Api(post=False)] = "immediate"  # none: no address was asked for
     vif_type: Annotated[str, Api(name="binding:vif_type", post=False, seen_by="admin")] = "unbound"
     generation: Annotated[int, Api(post=False, visible=False)] = 0
     group_set: Annotated[int, Api(post=False, visible=False)] = 0

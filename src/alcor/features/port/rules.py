@@ -26,6 +26,7 @@ from alcor.features.port.model import (
     FixedIp,
     Port,
     PortStatus,
+    parse_mac_address,
 )
 from alcor.features.port.pairs import (
     AllowedPair,
@@ -54,15 +55,19 @@ def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
     new = msgspec.structs.replace(new, mac_address=mac, **_security(txn, ctx, network, new))
     wanted = new.fixed_ips if "fixed_ips" in ctx.given and new.fixed_ips is not None else None
     new = msgspec.structs.replace(new, fixed_ips=allocate_addresses(txn, ctx, new, wanted))
+    if wanted == ():
+        new = msgspec.structs.replace(new, ip_allocation="none")
     if new.allowed_address_pairs:
         new = _with_pairs(ctx, new)
-    return bound(txn, new, new.host)
+    return device_bound(txn, ctx, bound(txn, _with_profile(ctx, new), new.host))
 
 
 def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
     """The changed port; a change of host or vNIC type binds it anew."""
     network = txn.get(NETWORK, old.network_id)
     _check_owner_only(ctx, network, new)
+    if not new.mac_address:
+        new = msgspec.structs.replace(new, mac_address=free_mac(txn, ctx, network.id))
     if new.mac_address != old.mac_address:
         _check_mac_change(txn, ctx, old, new)
     if "fixed_ips" in ctx.given:
@@ -70,12 +75,15 @@ def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
     new = _with_groups(txn, ctx, old, new)
     if new.allowed_address_pairs:
         new = _with_pairs(ctx, new)
+    new = _with_profile(ctx, new)
     if (
         new.host != old.host
         or new.vnic_type != old.vnic_type
         or (old.host and old.vif_type == "binding_failed")
     ):
-        new = bound(txn, new, new.host)
+        new = device_bound(txn, ctx, bound(txn, new, new.host))
+    elif new.profile != old.profile:
+        new = device_bound(txn, ctx, new)
     _drop_unused_set(txn, old, new)
     return new
 
@@ -207,6 +215,41 @@ def bound(txn: Txn, port: Port, host: str) -> Port:
     return msgspec.structs.replace(port, host=host, vif_type=vif_type, generation=port.generation + 1)
 
 
+def device_bound(txn: Txn, ctx: Context, port: Port) -> Port:
+    """The port with the MAC of its device, where it is a whole physical one and its profile tells the MAC; once it has
+    none any more, with one of ours. Raises what Neutron refuses of that MAC.
+    """
+    if port.vnic_type != "direct-physical":
+        return port
+    told = port.profile.get("device_mac_address") if port.host else None
+    if told is None:
+        is_ours = port.mac_address.startswith(ctx.settings.base_mac[:8])
+        mac = port.mac_address if is_ours else free_mac(txn, ctx, port.network_id)
+        return msgspec.structs.replace(port, mac_address=mac)
+    try:
+        mac = parse_mac_address(told)
+    except ValueError as wrong:
+        raise Invalid(f"Invalid input for binding:profile. Reason: {wrong}") from None
+    if not is_mac_free(txn, port.network_id, mac, but=port.id):
+        raise _mac_in_use(port.network_id, mac)
+    return msgspec.structs.replace(port, mac_address=mac)
+
+
+def _with_profile(ctx: Context, port: Port) -> Port:
+    """The port with what Nova is told by its binding profile: capabilities of its device, and that it is trusted."""
+    profile = port.profile
+    kind = port.hardware_offload_type
+    if kind and kind not in (known := _listed(profile.get("capabilities"))):
+        profile = {**profile, "capabilities": [*known, kind]}
+    if port.trusted is not None and profile.get("trusted") != port.trusted:
+        profile = {**profile, "trusted": port.trusted}
+    return port if profile is port.profile else msgspec.structs.replace(port, profile=profile)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
 def vif_type_on(txn: Txn, port: Port, host: str) -> str:
     """How the port would be carried by `host`: `ovs`, or `binding_failed`."""
     is_possible = (
@@ -285,8 +328,13 @@ REST = RestFeature(
                 "allowed-address-pairs",
                 "binding",
                 "ip-substring-filtering",
+                "ip_allocation",
+                "port-hardware-offload-type",
+                "port-mac-address-regenerate",
+                "port-mac-override",
                 "port-security",
                 "port-security-groups-filtering",
+                "port-trusted-vif",
             ),
             on_create=on_create,
             on_update=on_update,
@@ -336,6 +384,31 @@ REST = RestFeature(
             "IP address substring filtering",
             "Provides IP address substring filtering when listing ports",
             "2017-11-28T09:00:00-00:00",
+        ),
+        Extension("ip_allocation", "IP Allocation", "IP allocation extension.", "2016-06-10T23:00:00-00:00"),
+        Extension(
+            "port-hardware-offload-type",
+            "Port hardware offload",
+            "Expose port hardware offload extension",
+            "2023-05-09T10:00:00-00:00",
+        ),
+        Extension(
+            "port-mac-address-regenerate",
+            "Neutron Port MAC address regenerate",
+            "Network port MAC address regenerate",
+            "2018-05-03T10:00:00-00:00",
+        ),
+        Extension(
+            "port-mac-override",
+            "Neutron Port MAC address override",
+            "Allow overriding the MAC address of a direct-physical Port via the active binding profile",
+            "2022-03-18T10:00:00-00:00",
+        ),
+        Extension(
+            "port-trusted-vif",
+            "Port trusted vif",
+            "Expose port 'trusted' attribute in the API",
+            "2024-07-10T10:00:00-00:00",
         ),
         Extension("port-security", "Port Security", "Provides port security", "2012-07-23T10:00:00-00:00"),
         Extension(
