@@ -9,13 +9,14 @@ HAS_TOOLS := for tool in $(TOOLS); do command -v $$tool >/dev/null || exit 1; do
 ENV := .venv/.ready
 ARGS ?=
 
-.PHONY: help demo test lint fast bench-small docs proto clean
+.PHONY: help demo test lint fast conformance bench-small docs proto clean
 
 help:
 	@echo "make demo         three hosts with real switches (the built-in one without root), VMs, and who reaches whom"
 	@echo "make test         every check and every test"
 	@echo "make fast         the tests that need no Open vSwitch"
 	@echo "make lint         format, lint, types, import arrows"
+	@echo "make conformance  the peers' own test suites and clients, with a real Keystone"
 	@echo "make bench-small  each benchmark, small"
 	@echo "make docs         writes the generated pages of docs/"
 	@echo "make proto        writes the Python of proto/"
@@ -35,6 +36,9 @@ lint: $(ENV)
 fast: $(ENV)
 	pytest -m 'not ovs' $(ARGS)
 
+conformance: $(ENV)
+	@python -m tests.peers.run $(ARGS)
+
 bench-small: $(ENV)
 	@for bench in bench/[a-z]*.py; do \
 		grep -q '^def main' "$$bench" || continue; \
@@ -48,7 +52,7 @@ proto: $(ENV)
 	@python proto/generate.py
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # Written anew when the declared dependencies change.
 $(ENV): pyproject.toml

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Alcor that is judged: the control plane and two emulated hosts, asking the run's Keystone who a caller is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alcor.base.config import declared
+from tests.peers.identity import PASSWORD, Keystone
+from tests.peers.processes import served
+
+QUOTA = 500  # of each noun: what Neutron was given for the outcomes of `neutron29.tsv`
+HOSTS = 2
+
+
+@dataclass(frozen=True)
+class Program:
+    """Where `alcor` is, and where a run of it lives."""
+
+    alcor: Path
+    folder: Path
+    url: str
+
+
+@contextmanager
+def alcor(program: Program, keystone: Keystone) -> Iterator[None]:
+    """Alcor at `program.url`, with hosts that realise what they are told."""
+    program.folder.mkdir(parents=True)
+    push = f"unix:{program.folder}/push.sock"
+    command = [
+        *(program.alcor, "all", "--state", program.folder / "state", "--push-listen", push),
+        *("--listen", program.url.removeprefix("http://")),
+        *("--auth", "keystone", "--keystone-url", keystone.url.removesuffix("/v3")),
+        *(word for name in _quotas() for word in (f"--{name.replace('_', '-')}", str(QUOTA))),
+    ]
+    hosts = [program.alcor, "emulate", "--hosts", str(HOSTS), "--prefix", "host", "--push", push]
+    with (
+        served(command, program.url, program.folder / "alcor.log", {"ALCOR_KEYSTONE_PASSWORD": PASSWORD}),
+        served(hosts, program.url, program.folder / "hosts.log"),
+    ):
+        yield
+
+
+def _quotas() -> list[str]:
+    return [setting.name for setting in declared() if setting.name.startswith("quota_")]
