@@ -23,6 +23,9 @@ from alcor.features.qos.model import TABLES as QOS_TABLES
 from alcor.features.qos.rules import REST as QOS_REST
 from alcor.features.port_attribute.model import PORT_ATTRIBUTES
 from alcor.features.port_attribute.rules import REST as PORT_ATTRIBUTE_REST
+from alcor.features.qos import goal as qos_goal
+from alcor.features.qos.model import TABLES as QOS_TABLES
+from alcor.features.qos.rules import REST as QOS_REST
 from alcor.features.quota.model import QUOTA
 from alcor.features.quota.rules import REST as QUOTA_REST
 from alcor.features.rbac.model import RBAC_POLICY
@@ -45,6 +48,7 @@ REST = (
     SECURITY_GROUP_REST,
     PORT_REST,
     BINDING_REST,
+    QOS_REST,
     PORT_ATTRIBUTE_REST,
     QOS_REST,
     RBAC_REST,
@@ -80,6 +84,7 @@ SCHEMA = Schema(
         RBAC_POLICY,
         ADDRESS_OWNER,
         PORT_BINDING,
+        *QOS_TABLES,
         PORT_ATTRIBUTES,
         *QOS_TABLES,
         BINDING_STATUS,
