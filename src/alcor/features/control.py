@@ -18,9 +18,6 @@ from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
 from alcor.features.port.model import PORT, PORT_STATUS
 from alcor.features.port.rules import REST as PORT_REST
-from alcor.features.qos import goal as qos_goal
-from alcor.features.qos.model import TABLES as QOS_TABLES
-from alcor.features.qos.rules import REST as QOS_REST
 from alcor.features.port_attribute.model import PORT_ATTRIBUTES
 from alcor.features.port_attribute.rules import REST as PORT_ATTRIBUTE_REST
 from alcor.features.qos import goal as qos_goal
@@ -48,7 +45,6 @@ REST = (
     SECURITY_GROUP_REST,
     PORT_REST,
     BINDING_REST,
-    QOS_REST,
     PORT_ATTRIBUTE_REST,
     QOS_REST,
     RBAC_REST,
@@ -84,7 +80,6 @@ SCHEMA = Schema(
         RBAC_POLICY,
         ADDRESS_OWNER,
         PORT_BINDING,
-        *QOS_TABLES,
         PORT_ATTRIBUTES,
         *QOS_TABLES,
         BINDING_STATUS,
