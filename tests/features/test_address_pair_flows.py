@@ -20,7 +20,7 @@ VIP, VIP6 = Ip("10.0.0.100"), Ip("fd00::64")
 
 
 def redundant(fabric: Fabric, mac: Mac | None = None) -> tuple[Nic, Nic, Nic]:
-    """The small world, where b on host one and c on host two may have the virtual addresses; and a bystander d on two."""
+    """The small world, where b on one and c on two may have the virtual addresses; and a bystander d on two."""
     a, b, c = small_world(fabric)
     fabric.add("d", nic(4, "n", "two", groups=("g",)))
     for name, one in (("b", b), ("c", c)):
@@ -131,10 +131,8 @@ async def test_pair_lets_out_what_it_says_and_nothing_else(fabric: Fabric) -> No
 
 def told(fabric: FakeFabric, host: str) -> list[Claim]:
     """What the switch has told the agent since the last time."""
-    heard: list[Claim] = []
     switch = fabric.switches[host]
-    for packet in switch.packet_ins:
-        heard.append(Claim(*msgspec.msgpack.decode(packet.userdata)))
+    heard = [Claim(*msgspec.msgpack.decode(packet.userdata)) for packet in switch.packet_ins]
     switch.packet_ins.clear()
     return heard
 
@@ -172,7 +170,7 @@ async def test_agent_is_told_of_claims_until_they_are_known() -> None:
 async def test_network_of_pairs_is_no_claim() -> None:
     async with open_fabric("fake") as fabric:
         assert isinstance(fabric, FakeFabric)
-        _, b, _ = small_world(fabric)
+        small_world(fabric)
         fabric.change("b", pairs=(pair("10.0.0.0/24", VMAC),))
         await fabric.realise()
         await fabric.send("b", announcement(VMAC, VIP))

@@ -45,8 +45,8 @@ REST = (
     SECURITY_GROUP_REST,
     PORT_REST,
     BINDING_REST,
-    PORT_ATTRIBUTE_REST,
     QOS_REST,
+    PORT_ATTRIBUTE_REST,
     RBAC_REST,
 )
 
@@ -80,8 +80,8 @@ SCHEMA = Schema(
         RBAC_POLICY,
         ADDRESS_OWNER,
         PORT_BINDING,
-        PORT_ATTRIBUTES,
         *QOS_TABLES,
+        PORT_ATTRIBUTES,
         BINDING_STATUS,
         PORT_MOVE,
     ),

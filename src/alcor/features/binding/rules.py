@@ -38,7 +38,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     host: str | msgspec.UnsetType = msgspec.UNSET
     vnic_type: str | msgspec.UnsetType = msgspec.UNSET
-    profile: dict[str, object] | None | msgspec.UnsetType = msgspec.UNSET
+    profile: dict[str, object] | msgspec.UnsetType | None = msgspec.UNSET
     project_id: str | msgspec.UnsetType = msgspec.UNSET
 
 

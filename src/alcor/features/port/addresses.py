@@ -40,7 +40,7 @@ def allocate_addresses(
 
 
 def _serving(subnets: Sequence[Subnet], port: Port) -> Sequence[Subnet]:
-    """Those that give addresses to such a port, first those that are meant for it. Raises Conflict if there are none."""
+    """Those that give addresses to such a port, those meant for it first. Raises Conflict if there are none."""
     if not any(subnet.service_types for subnet in subnets):
         return subnets
     owner = port.device_owner
