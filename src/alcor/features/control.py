@@ -11,6 +11,7 @@ from alcor.features.agent.rules import REST as AGENT_REST
 from alcor.features.binding import goal as binding_goal
 from alcor.features.binding.model import BINDING_STATUS, PORT_BINDING, PORT_MOVE, WAITS_NOWHERE
 from alcor.features.binding.rules import REST as BINDING_REST
+from alcor.features.ip_availability.rules import REST as IP_AVAILABILITY_REST
 from alcor.features.network import goal as network_goal
 from alcor.features.network.model import NETWORK, SEGMENT
 from alcor.features.network.rules import REST as NETWORK_REST
@@ -47,6 +48,7 @@ REST = (
     BINDING_REST,
     QOS_REST,
     PORT_ATTRIBUTE_REST,
+    IP_AVAILABILITY_REST,
     RBAC_REST,
 )
 

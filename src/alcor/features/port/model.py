@@ -183,6 +183,13 @@ BY_IPV6: Index[Port] = Index(  # IPv6 pools are too sparse for bits
     "ipv6", _v6_held, unique=True, taken=lambda port, key: address_taken(*cast("tuple[str, Ip]", key))
 )
 
+def _several(fixed_ips: tuple[FixedIp, ...]) -> tuple[str, ...]:
+    if len(fixed_ips) < 2:
+        return ()
+    subnets = [fixed.subnet_id for fixed in fixed_ips]
+    return tuple({subnet for subnet in subnets if subnets.count(subnet) > 1})
+
+
 BY_PROJECT: Index[Port] = Index("project_id", lambda port: (port.project_id,))
 BY_NETWORK: Index[Port] = Index("network_id", lambda port: (port.network_id,))
 BY_SUBNET: Index[Port] = Index("subnet_id", lambda port: {fixed.subnet_id for fixed in port.fixed_ips})
@@ -190,6 +197,7 @@ BY_ADDRESS: Index[Port] = Index("ip_address", lambda port: [fixed.ip_address for
 BY_MAC: Index[Port] = Index("mac_address", lambda port: (port.mac_address,))
 BY_DEVICE: Index[Port] = Index("device_id", lambda port: (port.device_id,) if port.device_id else ())
 BY_HOST: Index[Port] = Index("host", lambda port: (port.host,) if port.host else ())
+SEVERAL_IN_SUBNET: Index[Port] = Index("several_in_subnet", lambda port: _several(port.fixed_ips))
 BY_GROUP: Index[Port] = Index("security_groups", lambda port: port.security_groups)
 BY_GROUP_SET: Index[Port] = Index("group_set", lambda port: (port.group_set,) if port.group_set else ())
 
@@ -221,6 +229,7 @@ PORT: Table[Port] = Table(
         BY_PROJECT,
         BY_NETWORK,
         BY_SUBNET,
+        SEVERAL_IN_SUBNET,
         BY_IPV6,
         BY_ADDRESS,
         BY_MAC,

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many addresses are used, over REST."""
+
+from tests.features.door import Door
+
+
+async def available(api: Door, query: str = "") -> list[dict]:
+    status, answer = await api.ask("GET", f"/v2.0/network-ip-availabilities{query}")
+    assert status == 200, answer
+    return answer["network_ip_availabilities"]
+
+
+async def test_addresses_are_counted_by_subnet_and_network(api: Door) -> None:
+    network = await api.create("network", name="blue")
+    given = {"network_id": network["id"]}
+    four = await api.create("subnet", ip_version=4, cidr="10.0.0.0/28", **given)
+    six = await api.create("subnet", ip_version=6, cidr="2001:db8::/126", **given)
+    await api.create("port", **given)
+    await api.create("port", fixed_ips=[{"subnet_id": four["id"]}, {"subnet_id": four["id"]}], **given)
+    (shown,) = await available(api, f"?network_id={network['id']}")
+    by_subnet = {each["subnet_id"]: each for each in shown["subnet_ip_availability"]}
+    assert (by_subnet[four["id"]]["used_ips"], by_subnet[four["id"]]["total_ips"]) == (3, 13)
+    assert (by_subnet[six["id"]]["used_ips"], by_subnet[six["id"]]["total_ips"]) == (1, 2)
+    assert (shown["used_ips"], shown["total_ips"], shown["network_name"]) == (4, 15, "blue")
+    status, answer = await api.ask("GET", f"/v2.0/network-ip-availabilities/{network['id']}")
+    assert (status, answer["network_ip_availability"]) == (200, shown)
+
+
+async def test_networks_are_filtered_and_fields_chosen(api: Door) -> None:
+    blue = await api.create("network", name="blue")
+    await api.create("subnet", network_id=blue["id"], ip_version=4, cidr="10.0.0.0/28")
+    await api.create("network", name="red")
+    assert [each["network_name"] for each in await available(api, "?network_name=blue")] == ["blue"]
+    assert [each["network_name"] for each in await available(api, "?ip_version=4")] == ["blue"]
+    assert await available(api, "?ip_version=6") == []
+    assert await available(api, "?network_name=red&fields=used_ips") == [{"used_ips": 0}]
+    assert await available(api, "?project_id=nobody") == []
+
+
+async def test_only_admins_are_told(api: Door) -> None:
+    status, answer = await api.ask("GET", "/v2.0/network-ip-availabilities", as_project="q")
+    assert (status, answer["NeutronError"]["type"]) == (403, "PolicyNotAuthorized")
+    absent = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+    status, answer = await api.ask("GET", f"/v2.0/network-ip-availabilities/{absent}")
+    assert (status, answer["NeutronError"]["type"]) == (404, "NetworkNotFound")
