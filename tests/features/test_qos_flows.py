@@ -242,3 +242,27 @@ def test_only_hosts_with_a_port_of_the_policy_know_its_rules() -> None:
         assert held == {"one": True, "two": False}
 
     in_scene(scenario)
+
+
+def test_a_port_that_moves_finds_its_limit_where_it_goes() -> None:
+    async def scenario(scene: Scene) -> None:
+        policy, port = await scene.policy(bandwidth_limit=LIMIT), scene.ports["a"]
+        await scene.give("port", "a", policy)
+        await scene.world.update("port", port["id"], device_owner="compute:nova")
+        url = f"ports/{port['id']}/bindings"
+        status, answer = await scene.world.ask("POST", url, {"binding": {"host": "two"}})
+        assert status == 201, answer
+        await scene.world.settle()
+        agent = scene.world.hosts["two"].agent
+        assert agent is not None
+        assert f"qos_policy:{policy}" in agent.rows.complete
+        scene.machines["a"] = scene.world.hosts["two"].plug(port)
+        await scene.world.settle()
+        assert [meter.burst for meter in scene.world.hosts["two"].switch.meters] == [BURST_KBITS]
+
+        status, answer = await scene.world.ask("PUT", f"{url}/two/activate")
+        assert status == 200, answer
+        await scene.world.settle()
+        assert scene.came("a", "c") == (PASSED,)
+
+    in_scene(scenario)
