@@ -5,6 +5,7 @@ import ipaddress
 
 from alcor.features.port.rules import on_reports
 from alcor.goal.declare import Report
+from alcor.store.tables import Tables
 from tests.features.door import Door
 
 
@@ -330,3 +331,17 @@ async def test_unused_sets_of_groups_are_forgotten(api: Door, net: dict) -> None
     for port in (*ports, again):
         await api.delete("port", port["id"])
     assert list(api.store.tables.scan(GROUP_SET)) == []
+
+
+async def test_list_by_name_looks_at_no_other_port(api: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = await api.create("network")
+    made = [
+        await api.create("port", network_id=network["id"], name=name) for name in ("web", "web", "", "db")
+    ]
+
+    def scanned(*_: object) -> None:
+        raise AssertionError("the whole table is looked at")
+
+    monkeypatch.setattr(Tables, "snapshot_scan", scanned)
+    found = await api.list("ports", name="web")
+    assert {port["id"] for port in found} == {port["id"] for port in made[:2]}

@@ -191,6 +191,7 @@ def _several(fixed_ips: tuple[FixedIp, ...]) -> tuple[str, ...]:
 
 
 BY_PROJECT: Index[Port] = Index("project_id", lambda port: (port.project_id,))
+BY_NAME: Index[Port] = Index("name", lambda port: (port.name,) if port.name else ())
 BY_NETWORK: Index[Port] = Index("network_id", lambda port: (port.network_id,))
 BY_SUBNET: Index[Port] = Index("subnet_id", lambda port: {fixed.subnet_id for fixed in port.fixed_ips})
 BY_ADDRESS: Index[Port] = Index("ip_address", lambda port: [fixed.ip_address for fixed in port.fixed_ips])
@@ -227,6 +228,7 @@ PORT: Table[Port] = Table(
     Port,
     indexes=(
         BY_PROJECT,
+        BY_NAME,
         BY_NETWORK,
         BY_SUBNET,
         SEVERAL_IN_SUBNET,

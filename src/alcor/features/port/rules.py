@@ -18,6 +18,7 @@ from alcor.features.port.model import (
     BY_HOST,
     BY_MAC,
     BY_NETWORK,
+    BY_NAME,
     BY_PROJECT,
     BY_SUBNET,
     PORT,
@@ -347,6 +348,7 @@ REST = RestFeature(
             ),
             by_field={
                 "project_id": BY_PROJECT,
+                "name": BY_NAME,
                 "network_id": BY_NETWORK,
                 "device_id": BY_DEVICE,
                 "host": BY_HOST,
