@@ -3,6 +3,8 @@
 
 import ipaddress
 
+import pytest
+
 from alcor.features.port.rules import on_reports
 from alcor.goal.declare import Report
 from alcor.store.tables import Tables
