@@ -11,6 +11,7 @@ from alcor.agent.session import Session
 from alcor.base.net import Cidr, Ip, Mac
 from alcor.base.wire import alcor_pb2 as wire
 from alcor.dataplane.rows import Row
+from alcor.features.address_group.flows import AddressRow
 from alcor.features.network.flows import NetworkRow, WireRow
 from alcor.features.port.flows import (
     AddressPair,
@@ -24,7 +25,7 @@ from alcor.features.port.flows import (
     owner_key,
     shared_key,
 )
-from alcor.features.security_group.flows import GroupSetRow, RuleRow
+from alcor.features.security_group.flows import STATELESS, GroupSetRow, RuleRow, StatelessRow
 
 Rows = dict[str, dict[str, Row]]
 
@@ -64,6 +65,8 @@ class Wanted:
     rules: dict[str, RuleRow] = field(default_factory=dict)
     networks_down: set[str] = field(default_factory=set)
     wires: dict[str, tuple[WireRow, ...]] = field(default_factory=dict)  # of networks that no tunnel carries
+    stateless: set[str] = field(default_factory=set)  # security groups
+    address_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[tuple[str, ...], int] = field(default_factory=dict)
     moved: Rows = field(default_factory=dict)  # by host and key: what is known of moves
     early: dict[str, dict[str, str]] = field(
@@ -112,6 +115,10 @@ class Wanted:
             rows.setdefault(f"security_group:{rule.group}", {})[key] = rule
             if rule.remote_group:
                 rows.setdefault(f"members:{rule.remote_group}", {})
+        for group in self.stateless:
+            rows.setdefault(f"security_group:{group}", {})[STATELESS] = StatelessRow(group=group)
+        for name, cidrs in self.address_groups.items():
+            rows[f"address_group:{name}"] = {cidr: AddressRow(cidr=Cidr(cidr)) for cidr in cidrs}
         return rows
 
     def _place(self, rows: Rows, host: str, nic: Nic) -> None:

@@ -7,11 +7,19 @@ from random import Random
 import pytest
 
 from alcor.base.net import Cidr, Ip, Mac
+from alcor.features.address_group.model import ADDRESS_GROUP, AddressGroup
 from alcor.features.agent.model import HOST, Host
 from alcor.features.control import GOAL, SCHEMA
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.port.model import PORT, FixedIp, Port
-from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP_RULE, GroupSet, SecurityGroupRule
+from alcor.features.security_group.model import (
+    GROUP_SET,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+    GroupSet,
+    SecurityGroup,
+    SecurityGroupRule,
+)
 from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.store.declare import Stored, Table
 from tests.goal.histories import EXPANDERS, CheckedGoal, History, Write, random_turns
@@ -40,7 +48,17 @@ def a_rule(random: Random, number: int) -> SecurityGroupRule:
         security_group_id=f"g{random.randrange(SIZE)}",
         direction=random.choice(("ingress", "egress")),
         remote_group_id=random.choice((None, f"g{random.randrange(SIZE)}")),
+        remote_address_group_id=random.choice((None, f"a{random.randrange(SIZE)}")),
     )
+
+
+def a_group(random: Random, number: int) -> SecurityGroup:
+    return SecurityGroup(id=f"g{number}", stateful=random.random() < 0.5)
+
+
+def an_address_group(random: Random, number: int) -> AddressGroup:
+    addresses = (Cidr(f"10.0.{each}.0/24") for each in random.sample(range(9), random.randrange(5)))
+    return AddressGroup(id=f"a{number}", addresses=tuple(addresses))
 
 
 def a_group_set(random: Random, number: int) -> GroupSet:
@@ -70,6 +88,8 @@ MAKERS: list[tuple[Table, Callable[[Random, int], Stored]]] = [
     (SUBNET, a_subnet),
     (SECURITY_GROUP_RULE, a_rule),
     (GROUP_SET, a_group_set),
+    (SECURITY_GROUP, a_group),
+    (ADDRESS_GROUP, an_address_group),
     *[(PORT, a_port)] * 3,
 ]
 

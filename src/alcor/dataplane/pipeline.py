@@ -217,7 +217,11 @@ REGISTERS = (
     Register("remote_set", "reg6", "Group set of the other end."),
     Register("origin", "reg7", "1: from a local port; 2: from a tunnel or a physical network."),
     Register("tunnel", "reg8", "Tunnel address of the target's host."),
-    Register("verdict", "reg9", "1: a rule allows the packet; 2: and it is a fragment, tracked once more."),
+    Register(
+        "verdict",
+        "reg9",
+        "1: a rule allows the packet; 2: and it is a fragment, tracked once more; 3: a stateless rule does.",
+    ),
     Register("sent", "reg14", "How many limits of its sender the packet has passed in CLASSIFY."),
     Register(
         "received",
@@ -230,6 +234,7 @@ _FIELD_OF = {register.name: register.field for register in REGISTERS}
 _TO_TABLE = {table.number: Resubmit(table.number) for table in TABLES}
 
 LOCAL, TUNNEL = 1, 2  # values of origin
+ALLOWED, ALLOWED_STATELESS = 1, 3  # values of verdict that rules give
 FLOOD = 0xFFFB  # target_port of broadcast and multicast; no port has this number
 
 _FREE_ND = (
@@ -287,6 +292,13 @@ def branch(table: Table) -> Ct:
 def out_at_once() -> OutputField:
     """Send the packet out of the target port whatever its limits."""
     return OutputField(_FIELD_OF["target_port"])
+
+
+def asked_without_tracking(is_leaving: bool) -> tuple[Action, ...]:
+    """Ask the rules about the packet as it is, for a port whose groups are stateless."""
+    own, remote = ("source_set", "target_set") if is_leaving else ("target_set", "source_set")
+    rules, verdict = (RULES_EGRESS, LEAVE_VERDICT) if is_leaving else (RULES_INGRESS, ARRIVE_VERDICT)
+    return (copy(own, "own_set"), copy(remote, "remote_set"), load("verdict", 0), go(rules), go(verdict))
 
 
 def static_flows(facts: HostFacts) -> Iterator[Flow]:
@@ -441,6 +453,7 @@ def _verdict(table: Table, zone: str, onward: Action) -> Iterator[Flow]:
         part = where(verdict=1, eth_type=eth_type, ip_frag=_ANY_FRAGMENT)
         yield flow(table, 120, part, again, Ct(zone=field, table=gathered))
     yield flow(table, 100, where(verdict=1), onward)
+    yield flow(table, 100, where(verdict=ALLOWED_STATELESS), onward)
     yield flow(table, 100, where(verdict=2, ct_state=(CT_TRK, CT_TRK | CT_INV)), onward)
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product as the control plane sees it: every feature, in dependency order; each imports only those before it."""
 
+from alcor.features.address_group import goal as address_group_goal
+from alcor.features.address_group.model import ADDRESS_GROUP
+from alcor.features.address_group.rules import REST as ADDRESS_GROUP_REST
 from alcor.features.address_pair import goal as address_pair_goal
 from alcor.features.address_pair.model import ADDRESS_OWNER
 from alcor.features.address_scope.model import ADDRESS_SCOPE
@@ -29,7 +32,14 @@ from alcor.features.quota.rules import REST as QUOTA_REST
 from alcor.features.rbac.model import RBAC_POLICY
 from alcor.features.rbac.rules import REST as RBAC_REST
 from alcor.features.security_group import goal as security_group_goal
-from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP, SECURITY_GROUP_RULE
+from alcor.features.security_group.model import (
+    DEFAULT_RULE,
+    DEFAULT_RULES_KEPT,
+    DEFAULT_STATEFULNESS,
+    GROUP_SET,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+)
 from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
 from alcor.features.subnet import goal as subnet_goal
 from alcor.features.subnet.model import MTU_SUITS_SUBNETS, SUBNET, SUBNET_POOL
@@ -43,6 +53,7 @@ REST = (
     ADDRESS_SCOPE_REST,
     NETWORK_REST,
     SUBNET_REST,
+    ADDRESS_GROUP_REST,
     SECURITY_GROUP_REST,
     PORT_REST,
     BINDING_REST,
@@ -56,6 +67,7 @@ GOAL = (
     agent_goal.GOAL,
     network_goal.GOAL,
     subnet_goal.GOAL,
+    address_group_goal.GOAL,
     security_group_goal.GOAL,
     port_goal.GOAL,
     address_pair_goal.GOAL,
@@ -74,9 +86,13 @@ SCHEMA = Schema(
         ADDRESS_SCOPE,
         SUBNET_POOL,
         SUBNET,
+        ADDRESS_GROUP,
         SECURITY_GROUP,
         SECURITY_GROUP_RULE,
         GROUP_SET,
+        DEFAULT_RULE,
+        DEFAULT_RULES_KEPT,
+        DEFAULT_STATEFULNESS,
         PORT,
         PORT_STATUS,
         RBAC_POLICY,

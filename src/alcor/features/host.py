@@ -3,6 +3,7 @@
 
 from alcor.dataplane.pipeline import static_flows
 from alcor.dataplane.rows import HostFeature
+from alcor.features.address_group.flows import FEATURE as ADDRESS_GROUP
 from alcor.features.address_pair.flows import FEATURE as ADDRESS_PAIR
 from alcor.features.binding.flows import FEATURE as BINDING
 from alcor.features.network.flows import FEATURE as NETWORK
@@ -12,4 +13,13 @@ from alcor.features.security_group.flows import FEATURE as SECURITY_GROUP
 
 PIPELINE = HostFeature(name="pipeline", rows=(), static=static_flows)
 
-HOST: tuple[HostFeature, ...] = (PIPELINE, NETWORK, SECURITY_GROUP, PORT, QOS, ADDRESS_PAIR, BINDING)
+HOST: tuple[HostFeature, ...] = (
+    PIPELINE,
+    NETWORK,
+    ADDRESS_GROUP,
+    SECURITY_GROUP,
+    PORT,
+    QOS,
+    ADDRESS_PAIR,
+    BINDING,
+)

@@ -104,7 +104,7 @@ class Noun(Generic[T]):
         name, plural = self.resource.name, self.resource.plural
         asked.rulebook = self._rulebook
         envelope = _envelope(body)
-        if plural not in envelope:
+        if plural not in envelope or (plural == name and isinstance(envelope[name], dict)):
             make = self._one(asked, _enclosed(envelope, name))
             return lambda txn: {name: make(txn)}
 
@@ -118,7 +118,7 @@ class Noun(Generic[T]):
         on_update = resource.on_update
         assert on_update is not None, "the table of URLs offers PUT only where it is declared"
         envelope = _envelope(body)
-        if resource.plural in envelope:
+        if resource.plural in envelope and resource.plural != resource.name:
             raise Invalid("Bulk operation not supported")
         enclosed = _enclosed(envelope, resource.name)
         changes = self.shape.updated(enclosed)

@@ -278,7 +278,8 @@ class Shape(Generic[T]):
 
     def _visible(self) -> list[tuple[str, Attribute]]:
         shown = [(one.name, one) for one in self.attributes if one.api.visible]
-        return [*shown, (TENANT, self.by_name[PROJECT])] if self.is_standard else shown
+        is_owned = self.is_standard and self.by_name[PROJECT].api.visible
+        return [*shown, (TENANT, self.by_name[PROJECT])] if is_owned else shown
 
     def _value_of(self, one: Computed[T], hidden: frozenset[str]) -> Callable[[Reader, T], Any]:
         related = self.related.get(one.name)

@@ -25,6 +25,7 @@ from alcor.dataplane.pipeline import (
     REMOTE,
     SOURCE,
     TUNNEL,
+    asked_without_tracking,
     copy,
     flow,
     go,
@@ -44,10 +45,10 @@ from alcor.dataplane.rows import (
     RowNeed,
     encode_claim,
 )
-from alcor.dataplane.values import ETH_ARP, Flow, InPort, Output, Resubmit, SetField
+from alcor.dataplane.values import ETH_ARP, ETH_IPV4, ETH_IPV6, Flow, InPort, Output, Resubmit, SetField
 from alcor.features.network.flows import NetworkRow, Uplink, uplink
 from alcor.features.port.port_security import Identity, port_security_flows
-from alcor.features.security_group.flows import RuleRow, own_set_clause
+from alcor.features.security_group.flows import RuleRow, is_stateless, own_set_clause
 
 
 class AddressPair(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -233,7 +234,20 @@ def flood_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]:
 def own_set_flows(view: HostView, scope: str, row: RuleRow) -> Iterator[Flow]:
     """A rule applies to the ports of this host whose set of groups contains the rule's group."""
     for group_set in view.find(SETS_OF_GROUP, row.group):
-        yield own_set_clause(row, group_set)
+        yield own_set_clause(view, row, group_set)
+
+
+def stateless_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
+    """Packets of a port whose groups are stateless are judged without tracking, each by itself."""
+    interface = view.interface(row.id)
+    if interface is None or not row.port_security or not any(is_stateless(view, g) for g in row.groups):
+        return
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        # Above tracking, below what no rule judges.
+        left = where(source_port=interface.ofport, eth_type=eth_type)
+        yield flow(LEAVE, 20, left, *asked_without_tracking(is_leaving=True))
+        come = where(target_port=interface.ofport, eth_type=eth_type)
+        yield flow(ARRIVE_SECURED, 20, come, *asked_without_tracking(is_leaving=False))
 
 
 def scopes_of_port(row: PortRow) -> Iterator[str]:
@@ -351,6 +365,7 @@ FEATURE = HostFeature(
     rows=(PortRow, NeighbourRow, FloodRow, SharedMacRow, SharedAddressRow, OwnerRow),
     rules=(
         FlowRule(PortRow, port_flows),
+        FlowRule(PortRow, stateless_flows),
         FlowRule(NeighbourRow, neighbour_flows),
         FlowRule(NetworkRow, flood_flows),
         FlowRule(RuleRow, own_set_flows),

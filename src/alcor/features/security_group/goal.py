@@ -3,9 +3,16 @@
 
 from collections.abc import Iterator
 
-from alcor.features.security_group.flows import GroupSetRow, RuleRow
-from alcor.features.security_group.model import GROUP_SET, SECURITY_GROUP_RULE, GroupSet, SecurityGroupRule
-from alcor.features.security_group.rules import protocol_number
+from alcor.features.security_group.flows import STATELESS, GroupSetRow, RuleRow, StatelessRow, scopes_of_rule
+from alcor.features.security_group.meaning import normalized, protocol_number
+from alcor.features.security_group.model import (
+    GROUP_SET,
+    SECURITY_GROUP,
+    SECURITY_GROUP_RULE,
+    GroupSet,
+    SecurityGroup,
+    SecurityGroupRule,
+)
 from alcor.goal.declare import Derivation, GoalFeature, Need, Placed, View
 
 
@@ -19,8 +26,9 @@ def rule_rows(view: View, rule: SecurityGroupRule) -> Iterator[Placed]:
         protocol=protocol_number(rule),
         port_min=rule.port_range_min,
         port_max=rule.port_range_max,
-        remote_prefix=rule.remote_ip_prefix,
+        remote_prefix=normalized(rule),
         remote_group=rule.remote_group_id,
+        remote_addresses=rule.remote_address_group_id,
     )
     yield Placed(f"security_group:{rule.security_group_id}", rule.id, row)
 
@@ -31,13 +39,18 @@ def group_set_rows(view: View, group_set: GroupSet) -> Iterator[Placed]:
         yield Placed(f"members:{group}", group_set.id, GroupSetRow(number=group_set.number))
 
 
-def scopes_of_rule(row: RuleRow) -> tuple[str, ...]:
-    """A rule that names a remote group needs the numbers of the sets that contain it."""
-    return (f"members:{row.remote_group}",) if row.remote_group else ()
+def stateless_rows(view: View, group: SecurityGroup) -> Iterator[Placed]:
+    """That the group is stateless, if it is: beside its rules, so that no change of a group touches these."""
+    if not group.stateful:
+        yield Placed(f"security_group:{group.id}", STATELESS, StatelessRow(group=group.id))
 
 
 GOAL = GoalFeature(
     name="security_group",
-    derivations=(Derivation(SECURITY_GROUP_RULE, rule_rows), Derivation(GROUP_SET, group_set_rows)),
+    derivations=(
+        Derivation(SECURITY_GROUP_RULE, rule_rows),
+        Derivation(SECURITY_GROUP, stateless_rows),
+        Derivation(GROUP_SET, group_set_rows),
+    ),
     needs=(Need(RuleRow, scopes_of_rule),),
 )

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What security groups, their rules, and the numbered sets of groups are."""
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Annotated
 
-from alcor.base.errors import Conflict, NotFound
-from alcor.base.net import Cidr, parse_cidr
+from alcor.base.errors import Conflict, Invalid, NotFound
+from alcor.features.address_group.model import ADDRESS_GROUP, AddressGroup
 from alcor.resource.declare import Api, Standard
-from alcor.resource.parse import parse_int
+from alcor.resource.parse import parse_int, shown
 from alcor.store.declare import Index, Pool, Reference, Stored, Table
 
 NUMBER_MAX = 2**31 - 1  # of a rule: it is a conjunction id, below OVS's own upper half
@@ -50,6 +51,8 @@ class SecurityGroup(Standard, frozen=True, kw_only=True):
     """A named set of ports that share rules. Each project has one called `default`."""
 
     name: Annotated[str, Api(put=True, max_length=255)] = ""
+    stateful: Annotated[bool, Api(put=True)] = True  # False: its rules judge each packet by itself
+    shared: Annotated[bool, Api(post=False)] = False
 
 
 BY_PROJECT: Index[SecurityGroup] = Index("project_id", lambda group: (group.project_id,))
@@ -75,64 +78,89 @@ SECURITY_GROUP: Table[SecurityGroup] = Table(
 
 
 def parse_protocol(value: object) -> str | None:
-    """The protocol as Neutron keeps it: a name in lower case or a number as text; "any" and 0 are none."""
+    """The protocol as Neutron keeps it: a name in lower case or a number as text; "any" is none. Raises Invalid."""
     if value is None:
         return None
     text = str(value).lower()
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         if text.isascii() and text.isdecimal():
             text = text.lstrip("0") or "0"
-        if text in ("any", "0", "ip"):
+        if text == "any":
             return None
         if text in PROTOCOLS or text in _NUMBERS:
             return "ipv6-icmp" if text == "icmpv6" else text
-    raise ValueError(
-        f"Security group rule protocol {value} not supported. Only protocol values "
-        f"{sorted(PROTOCOLS)} and integer representations [0 to 255] are supported."
+    raise Invalid(
+        f"Security group rule protocol {shown(value)} not supported. Only protocol values "
+        f"{sorted(PROTOCOLS)} and integer representations [0 to 255] are supported.",
+        type="SecurityGroupRuleInvalidProtocol",
     )
 
 
 def parse_ethertype(value: object) -> str:
-    """IPv4 or IPv6, in any case."""
+    """IPv4 or IPv6, in any case. Raises Invalid."""
     known = {"ipv4": "IPv4", "ipv6": "IPv6"}.get(value.lower()) if isinstance(value, str) else None
     if known is None:
-        raise ValueError(
-            f"Security group rule for ethertype '{value}' not supported. Allowed values are ['IPv4', 'IPv6']."
+        raise Invalid(
+            f"Security group rule for ethertype '{shown(value)}' not supported."
+            " Allowed values are ['IPv4', 'IPv6'].",
+            type="SecurityGroupRuleInvalidEtherType",
         )
     return known
 
 
 def parse_port(value: object) -> int | None:
-    """A port, an ICMP type or an ICMP code: an integer, or digits. The rule tells which and checks the range."""
-    return None if value is None or value == "" else parse_int(value)
+    """A port, an ICMP type or an ICMP code, 0 to 65535; the rule tells which. Raises Invalid."""
+    if value is None:
+        return None
+    try:
+        port = parse_int(value)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise Invalid(f"Invalid value for port {shown(value)}", type="SecurityGroupInvalidPortValue")
+    return port
 
 
-def parse_remote_prefix(value: object) -> Cidr | None:
-    """A CIDR; a single address stands for itself alone, and '' for none."""
+def parse_remote_prefix(value: object) -> str | None:
+    """An address with its prefix length, host bits kept; an address alone stands for itself, '' for none.
+
+    Raises Invalid.
+    """
     if value is None or value == "":
         return None
-    if not isinstance(value, str):
-        raise ValueError(f"'{value}' is not a valid CIDR.")
-    return parse_cidr(value if "/" in value else f"{value}/{128 if ':' in value else 32}")
+    try:
+        return ipaddress.ip_interface(str(value)).with_prefixlen
+    except ValueError:
+        raise Invalid(f"Invalid CIDR {shown(value)} given as IP prefix.", type="InvalidCIDR") from None
 
 
-class SecurityGroupRule(Standard, frozen=True, kw_only=True):
+class Allowance(Standard, frozen=True, kw_only=True):
+    """What a rule lets through, whichever group it is of."""
+
+    direction: Annotated[str, Api(required=True, choices=("ingress", "egress"))]
+    ethertype: Annotated[str, Api(parse=parse_ethertype)] = "IPv4"
+    protocol: Annotated[str | None, Api(parse=parse_protocol)] = None
+    port_range_min: Annotated[int | None, Api(parse=parse_port)] = None
+    port_range_max: Annotated[int | None, Api(parse=parse_port)] = None
+    remote_ip_prefix: Annotated[str | None, Api(parse=parse_remote_prefix)] = None
+    remote_group_id: Annotated[str | None, Api()] = None
+    remote_address_group_id: Annotated[str | None, Api()] = None
+
+
+class SecurityGroupRule(Allowance, frozen=True, kw_only=True):
     """What one rule allows. Rules only allow; what none allows is refused."""
 
     security_group_id: Annotated[str, Api(required=True)]
-    direction: Annotated[str, Api(required=True, choices=("ingress", "egress"))]
-    ethertype: Annotated[str, Api(parse=parse_ethertype)] = "IPv4"
-    protocol: Annotated[str | None, Api(parse=parse_protocol, nullable=True)] = None
-    port_range_min: Annotated[int | None, Api(parse=parse_port, nullable=True)] = None
-    port_range_max: Annotated[int | None, Api(parse=parse_port, nullable=True)] = None
-    remote_ip_prefix: Annotated[Cidr | None, Api(parse=parse_remote_prefix, nullable=True)] = None
-    remote_group_id: Annotated[str | None, Api(nullable=True)] = None
     number: Annotated[int, Api(post=False, visible=False)] = 0  # what hosts call the rule
 
 
 RULES_OF: Index[SecurityGroupRule] = Index("security_group_id", lambda rule: (rule.security_group_id,))
 RULES_FROM: Index[SecurityGroupRule] = Index(
     "remote_group_id", lambda rule: (rule.remote_group_id,) if rule.remote_group_id else ()
+)
+RULES_FROM_ADDRESSES: Index[SecurityGroupRule] = Index(
+    "remote_address_group_id",
+    lambda rule: (rule.remote_address_group_id,) if rule.remote_address_group_id else (),
 )
 RULES_OF_PROJECT: Index[SecurityGroupRule] = Index("project_id", lambda rule: (rule.project_id,))
 NUMBERS: Pool[SecurityGroupRule] = Pool(
@@ -144,6 +172,13 @@ NUMBERS: Pool[SecurityGroupRule] = Pool(
 )
 
 
+def addresses_in_use(group: AddressGroup) -> Conflict:
+    """The refusal to delete an address group that a rule names."""
+    return Conflict(
+        f"Address group {group.id} is in use on one or more security group rules.", type="AddressGroupInUse"
+    )
+
+
 def _no_rule(id: str) -> NotFound:
     return NotFound(f"Security group rule {id} does not exist", type="SecurityGroupRuleNotFound")
 
@@ -151,7 +186,7 @@ def _no_rule(id: str) -> NotFound:
 SECURITY_GROUP_RULE: Table[SecurityGroupRule] = Table(
     "security_group_rule",
     SecurityGroupRule,
-    indexes=(RULES_OF, RULES_FROM, RULES_OF_PROJECT),
+    indexes=(RULES_OF, RULES_FROM, RULES_FROM_ADDRESSES, RULES_OF_PROJECT),
     missing=_no_rule,
     references=(
         Reference(
@@ -167,6 +202,13 @@ SECURITY_GROUP_RULE: Table[SecurityGroupRule] = Table(
             lambda rule: (rule.remote_group_id,) if rule.remote_group_id else (),
             missing=no_group,
             by=RULES_FROM,
+        ),
+        Reference(
+            "remote_address_group_id",
+            ADDRESS_GROUP,
+            lambda rule: (rule.remote_address_group_id,) if rule.remote_address_group_id else (),
+            in_use=addresses_in_use,
+            by=RULES_FROM_ADDRESSES,
         ),
     ),
     pools=(NUMBERS,),
@@ -195,4 +237,102 @@ BY_GROUPS: Index[GroupSet] = Index(
         f"The group set {group_set.number} exists twice.", type="SecurityGroupInUse"
     ),
 )
-GROUP_SET: Table[GroupSet] = Table("group_set", GroupSet, indexes=(BY_GROUPS,), pools=(GROUP_SET_NUMBERS,))
+SETS_WITH: Index[GroupSet] = Index("group", lambda group_set: group_set.groups)
+GROUP_SET: Table[GroupSet] = Table(
+    "group_set", GroupSet, indexes=(BY_GROUPS, SETS_WITH), pools=(GROUP_SET_NUMBERS,)
+)
+
+
+PARENT = "PARENT"  # as a template's remote group: the group that is made
+
+
+class DefaultRule(Allowance, frozen=True, kw_only=True):
+    """A template: each new group gets a rule like it."""
+
+    project_id: Annotated[
+        str, Api(set_by="admin", max_length=255, visible=False, filter=False, sort=False)
+    ] = ""
+    used_in_default_sg: Annotated[bool, Api(required=True)]
+    used_in_non_default_sg: Annotated[bool, Api(required=True)]
+
+
+def uses_of(rule: DefaultRule) -> list[bool]:
+    """Whether for a project's default group: both may be."""
+    uses = ((True, rule.used_in_default_sg), (False, rule.used_in_non_default_sg))
+    return [is_default for is_default, is_used in uses if is_used]
+
+
+USED_IN: Index[DefaultRule] = Index("used_in", uses_of)
+FROM_GROUP: Index[DefaultRule] = Index(
+    "remote_group_id",
+    lambda rule: (rule.remote_group_id,) if rule.remote_group_id not in (None, PARENT) else (),
+)
+FROM_ADDRESSES: Index[DefaultRule] = Index(
+    "remote_address_group_id",
+    lambda rule: (rule.remote_address_group_id,) if rule.remote_address_group_id else (),
+)
+DEFAULT_RULE: Table[DefaultRule] = Table(
+    "default_security_group_rule",
+    DefaultRule,
+    indexes=(USED_IN, FROM_GROUP, FROM_ADDRESSES),
+    missing=lambda id: NotFound(
+        f"Default Security Group rule {id} does not exist", type="DefaultSecurityGroupRuleNotFound"
+    ),
+    references=(
+        Reference(
+            "remote_group_id",
+            SECURITY_GROUP,
+            lambda rule: [rule.remote_group_id] if rule.remote_group_id not in (None, PARENT) else [],
+            missing=no_group,
+            by=FROM_GROUP,
+        ),
+        Reference(
+            "remote_address_group_id",
+            ADDRESS_GROUP,
+            lambda rule: [rule.remote_address_group_id] if rule.remote_address_group_id else [],
+            in_use=addresses_in_use,
+            by=FROM_ADDRESSES,
+        ),
+    ),
+)
+
+
+class DefaultRulesKept(Stored, frozen=True, kw_only=True):
+    """There once the templates are objects that can be taken away; until then those built in hold."""
+
+
+DEFAULT_RULES_KEPT: Table[DefaultRulesKept] = Table("default_security_group_rules_kept", DefaultRulesKept)
+
+
+class DefaultStatefulness(Standard, frozen=True, kw_only=True):
+    """Whether new groups of a project, or of all that have no setting of their own, are stateful."""
+
+    project_id: Annotated[
+        str, Api(set_by="admin", max_length=255, nullable=True, answer=lambda project: project or None)
+    ] = ""
+    description: Annotated[str, Api(post=False, visible=False, filter=False, sort=False)] = ""
+    created_at: Annotated[str, Api(post=False, visible=False, filter=False, sort=False)] = ""
+    updated_at: Annotated[str, Api(post=False, visible=False, filter=False, sort=False)] = ""
+    revision_number: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
+    stateful: Annotated[bool, Api(put=True)] = True
+
+
+STATEFULNESS_OF: Index[DefaultStatefulness] = Index(
+    "project_id",
+    lambda setting: (setting.project_id,),
+    unique=True,
+    taken=lambda setting, key: Conflict(
+        "A security group default statefulness setting already exists for project"
+        f" '{setting.project_id or 'system-wide'}'.",
+        type="SecurityGroupDefaultStatefulnessAlreadyExists",
+    ),
+)
+DEFAULT_STATEFULNESS: Table[DefaultStatefulness] = Table(
+    "security_groups_default_statefulness",
+    DefaultStatefulness,
+    indexes=(STATEFULNESS_OF,),
+    missing=lambda id: NotFound(
+        f"Security group default statefulness {id} could not be found.",
+        type="SecurityGroupDefaultStatefulnessNotFound",
+    ),
+)

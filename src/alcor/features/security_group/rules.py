@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may be done with security groups and their rules, and how sets of groups get their numbers."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from alcor.base.errors import Conflict, Invalid
-from alcor.base.net import ip_version
+from alcor.base.errors import Conflict
+from alcor.features.address_group.model import ADDRESS_GROUP
+from alcor.features.security_group.defaults import EXTENSIONS, RESOURCES, is_stateful_by_default, templates
+from alcor.features.security_group.meaning import checked, meaning, normalized
 from alcor.features.security_group.model import (
     BY_GROUPS,
     BY_NAME,
@@ -18,30 +19,32 @@ from alcor.features.security_group.model import (
     GROUP_SET_NUMBERS,
     NUMBER_MAX,
     NUMBERS,
-    PROTOCOLS,
+    PARENT,
     RULES_FROM,
+    RULES_FROM_ADDRESSES,
     RULES_OF,
     RULES_OF_PROJECT,
     SECURITY_GROUP,
     SECURITY_GROUP_RULE,
+    SETS_WITH,
+    Allowance,
+    DefaultRule,
     GroupSet,
     SecurityGroup,
     SecurityGroupRule,
 )
-from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
+from alcor.resource.declare import (
+    Computed,
+    Context,
+    Extension,
+    Resource,
+    RestFeature,
+    Standard,
+    revised,
+)
 from alcor.store.reader import Reader, Txn
 
-_WITH_PORTS = frozenset(PROTOCOLS[name] for name in ("tcp", "udp", "sctp", "dccp", "udplite"))
-_ONLY_V6 = frozenset(number for name, number in PROTOCOLS.items() if name.startswith("ipv6-"))
-_ICMP = frozenset((PROTOCOLS["icmp"], PROTOCOLS["ipv6-icmp"]))
-
-
-def protocol_number(rule: SecurityGroupRule) -> int | None:
-    """The IP protocol number that the rule allows, or None for any. `icmp` in an IPv6 rule means ICMPv6."""
-    if rule.protocol is None:
-        return None
-    number = int(rule.protocol) if rule.protocol.isdecimal() else PROTOCOLS[rule.protocol]
-    return PROTOCOLS["ipv6-icmp"] if number == PROTOCOLS["icmp"] and rule.ethertype == "IPv6" else number
+_ALLOWS = tuple(field for field in Allowance.__struct_fields__ if field not in Standard.__struct_fields__)
 
 
 def default_group(txn: Txn, ctx: Context, project_id: str) -> SecurityGroup:
@@ -54,36 +57,33 @@ def default_group(txn: Txn, ctx: Context, project_id: str) -> SecurityGroup:
         project_id=project_id,
         name="default",
         description="Default security group",
+        stateful=is_stateful_by_default(txn, project_id),
         created_at=ctx.now,
         updated_at=ctx.now,
         revision_number=1,
     )
     txn.insert(SECURITY_GROUP, group)
-    for ethertype in ("IPv4", "IPv6"):
-        _add_rule(txn, ctx, group, _Allows("egress", ethertype))
-        _add_rule(txn, ctx, group, _Allows("ingress", ethertype, group.id))
+    _add_rules(txn, ctx, group, templates(txn, is_default=True))
     return group
 
 
-class _Allows(NamedTuple):
-    direction: str
-    ethertype: str
-    remote_group_id: str | None = None
-
-
-def _add_rule(txn: Txn, ctx: Context, group: SecurityGroup, allows: _Allows) -> None:
-    rule = SecurityGroupRule(
-        id=ctx.new_id(),
-        project_id=group.project_id,
-        security_group_id=group.id,
-        direction=allows.direction,
-        ethertype=allows.ethertype,
-        remote_group_id=allows.remote_group_id,
-        created_at=ctx.now,
-        updated_at=ctx.now,
-        number=_number(txn),
-    )
-    txn.insert(SECURITY_GROUP_RULE, rule)
+def _add_rules(txn: Txn, ctx: Context, group: SecurityGroup, models: Sequence[DefaultRule]) -> None:
+    """A rule like each of these templates."""
+    for model in models:
+        allows = {field: getattr(model, field) for field in _ALLOWS}
+        if model.remote_group_id == PARENT:
+            allows["remote_group_id"] = group.id
+        rule = SecurityGroupRule(
+            id=ctx.new_id(),
+            project_id=group.project_id,
+            security_group_id=group.id,
+            created_at=ctx.now,
+            updated_at=ctx.now,
+            revision_number=1,
+            number=_number(txn),
+            **allows,
+        )
+        txn.insert(SECURITY_GROUP_RULE, rule)
 
 
 def _number(txn: Txn) -> int:
@@ -100,24 +100,41 @@ def ensure_default_group(txn: Txn, ctx: Context) -> None:
 
 
 def on_create(txn: Txn, ctx: Context, new: SecurityGroup) -> SecurityGroup:
-    """The group, once its project has a default group."""
+    """The group, once its project has a default group. Raises Conflict for a second one of that name."""
+    _check_name(new)
     default_group(txn, ctx, new.project_id)
-    return new
+    models = templates(txn, is_default=False)
+    most = ctx.quota_limit(txn, new.project_id, "security_group_rule")
+    if 0 <= most < txn.count(SECURITY_GROUP_RULE, RULES_OF_PROJECT, new.project_id) + len(models):
+        raise Conflict("Quota exceeded for resources: ['security_group_rule'].", type="OverQuota")
+    if "stateful" in ctx.given:
+        return new
+    return msgspec.structs.replace(new, stateful=is_stateful_by_default(txn, new.project_id))
 
 
 def after_create(txn: Txn, ctx: Context, new: SecurityGroup) -> None:
-    """Lets members talk to anybody, as Neutron does: one egress rule for each IP version."""
-    for ethertype in ("IPv4", "IPv6"):
-        _add_rule(txn, ctx, new, _Allows("egress", ethertype))
+    """Its first rules: as Neutron ships, members may talk to anybody."""
+    _add_rules(txn, ctx, new, templates(txn, is_default=False))
 
 
 def on_update(txn: Txn, ctx: Context, old: SecurityGroup, new: SecurityGroup) -> SecurityGroup:
-    """The changed group. Raises Conflict for a new name of the default group."""
-    if old.name == "default" and "name" in ctx.given and new.name != old.name:
-        raise Conflict(
-            "Updating default security group not allowed.", type="SecurityGroupCannotUpdateDefault"
-        )
+    """The changed group. Raises Conflict for a name that it must keep or cannot have, and for a group in use that
+    would judge otherwise than its ports' other groups.
+    """
+    if "name" in ctx.given:
+        _check_name(new)
+        if old.name == "default":
+            raise Conflict(
+                "Updating default security group not allowed.", type="SecurityGroupCannotUpdateDefault"
+            )
+    if new.stateful != old.stateful and txn.count(GROUP_SET, SETS_WITH, old.id):
+        raise Conflict(f"Security Group {old.id} in use.", type="SecurityGroupInUse")
     return new
+
+
+def _check_name(group: SecurityGroup) -> None:
+    if group.name.lower() == "default":
+        raise Conflict("Default security group already exists.", type="SecurityGroupDefaultAlreadyExists")
 
 
 def on_delete(txn: Txn, ctx: Context, old: SecurityGroup) -> None:
@@ -132,117 +149,51 @@ def on_delete(txn: Txn, ctx: Context, old: SecurityGroup) -> None:
 def on_create_rule(txn: Txn, ctx: Context, new: SecurityGroupRule) -> SecurityGroupRule:
     """The rule with a number of its own. Raises Invalid for one without meaning, Conflict for one that exists."""
     group = visible_group(txn, ctx, new.security_group_id)
+    new = checked(new)
     if new.remote_group_id:
         visible_group(txn, ctx, new.remote_group_id)
-    _check_protocol(new)
-    _check_ports(new)
-    _check_remote(new)
+    if new.remote_address_group_id:
+        ctx.visible(txn, ADDRESS_GROUP, new.remote_address_group_id)
     _check_duplicate(txn, new)
+    txn.update(SECURITY_GROUP, revised(ctx, group))
     return msgspec.structs.replace(new, number=_number(txn), project_id=new.project_id or group.project_id)
 
 
 def on_delete_rule(txn: Txn, ctx: Context, old: SecurityGroupRule) -> None:
-    """Nothing to add: any rule may go."""
+    """Any rule may go; its group is another without it."""
+    txn.update(SECURITY_GROUP, revised(ctx, txn.get(SECURITY_GROUP, old.security_group_id)))
 
 
 def visible_group(txn: Txn, ctx: Context, id: str) -> SecurityGroup:
-    """The group, if the caller may use it: its own, or one that is shared with it. Raises NotFound."""
+    """The group, if the caller may use it. Raises NotFound."""
     return ctx.visible(txn, SECURITY_GROUP, id)
 
 
-def _check_protocol(rule: SecurityGroupRule) -> None:
-    if rule.ethertype == "IPv4" and protocol_number(rule) in _ONLY_V6:
-        raise Invalid(
-            f"Invalid ethertype {rule.ethertype} for protocol {rule.protocol}.",
-            type="SecurityGroupEthertypeConflictWithProtocol",
-        )
-
-
-def _check_ports(rule: SecurityGroupRule) -> None:
-    low, high, number = rule.port_range_min, rule.port_range_max, protocol_number(rule)
-    if low is None and high is None:
-        return
-    if number is None:
-        raise Invalid(
-            "Must also specify protocol if port range is given.",
-            type="SecurityGroupProtocolRequiredWithPorts",
-        )
-    if number in _ICMP:
-        for field, value in (("port_range_min", low), ("port_range_max", high)):
-            if value is not None and not 0 <= value <= 255:
-                raise Invalid(
-                    f"Invalid value for ICMP {'type' if field == 'port_range_min' else 'code'} ({field}) {value}."
-                    " It must be 0 to 255.",
-                    type="SecurityGroupInvalidIcmpValue",
-                )
-        if low is None:
-            raise Invalid(
-                f"ICMP code (port-range-max) {high} is provided but ICMP type (port-range-min) is missing.",
-                type="SecurityGroupMissingIcmpType",
-            )
-        return
-    if number not in _WITH_PORTS:
-        raise Invalid(
-            f"Invalid port range given: the protocol {rule.protocol} has no ports.",
-            type="SecurityGroupInvalidPortRange",
-        )
-    if low is None or high is None or low > high:
-        raise Invalid(
-            "For TCP/UDP protocols, port_range_min must be <= port_range_max.",
-            type="SecurityGroupInvalidPortRange",
-        )
-    for value in (low, high):
-        if not 1 <= value <= 65535:
-            raise Invalid(
-                f"Invalid value for port {value}: it must be 1 to 65535.",
-                type="SecurityGroupInvalidPortValue",
-            )
-
-
-def _check_remote(rule: SecurityGroupRule) -> None:
-    if rule.remote_ip_prefix and rule.remote_group_id:
-        raise Invalid(
-            "Only remote_ip_prefix or remote_group_id may be provided.",
-            type="SecurityGroupMultipleRemoteEntites",
-        )
-    prefix = rule.remote_ip_prefix
-    if prefix and f"IPv{ip_version(prefix)}" != rule.ethertype:
-        raise Invalid(
-            f"Conflicting value ethertype {rule.ethertype} for CIDR {prefix}.",
-            type="SecurityGroupRuleParameterConflict",
-        )
-
-
-def _meaning(rule: SecurityGroupRule) -> tuple[object, ...]:
-    prefix = rule.remote_ip_prefix
-    return (
-        rule.direction,
-        rule.ethertype,
-        protocol_number(rule),
-        rule.port_range_min,
-        rule.port_range_max,
-        None if prefix in ("0.0.0.0/0", "::/0") else prefix,
-        rule.remote_group_id,
-    )
-
-
 def _check_duplicate(txn: Txn, new: SecurityGroupRule) -> None:
-    meaning = _meaning(new)
+    said = meaning(new)
     for other in txn.find(SECURITY_GROUP_RULE, RULES_OF, new.security_group_id):
-        if _meaning(other) == meaning:
+        if meaning(other) == said:
             raise Conflict(
                 f"Security group rule already exists. Rule id is {other.id}.", type="SecurityGroupRuleExists"
             )
 
 
 def group_set_of(txn: Txn, groups: Iterable[str]) -> int:
-    """The number of this set of groups (ids), made if no port has it yet; 0 for the empty set."""
+    """The number of this set of groups (ids), made if no port has it yet; 0 for the empty set. Raises Conflict where
+    only some of them are stateful.
+    """
     ordered = tuple(sorted(set(groups)))
     if not ordered:
         return 0
     known = txn.first(GROUP_SET, BY_GROUPS, ordered)
     if known is not None:
         return known.number
+    if len({txn.get(SECURITY_GROUP, group).stateful for group in ordered}) > 1:
+        raise Conflict(
+            "Error Cannot apply both stateful and stateless security groups on the same port at the same time while"
+            " attempting the operation.",
+            type="SecurityGroupConflict",
+        )
     number = txn.allocate(GROUP_SET_NUMBERS, "", ((1, GROUP_SET_MAX),))
     if number is None:
         raise Conflict(
@@ -256,6 +207,11 @@ def _rules(reader: Reader, group: SecurityGroup) -> list[SecurityGroupRule]:
     return list(reader.find(SECURITY_GROUP_RULE, RULES_OF, group.id))
 
 
+def _belongs_to_default(reader: Reader, rule: SecurityGroupRule) -> bool:
+    group = reader.peek(SECURITY_GROUP, rule.security_group_id)
+    return group is not None and group.name == "default"
+
+
 REST = RestFeature(
     name="security_group",
     resources=(
@@ -265,7 +221,7 @@ REST = RestFeature(
             path="security-groups",
             table=SECURITY_GROUP,
             is_taggable=True,
-            aliases=("security-group",),
+            aliases=("security-group", "stateful-security-group"),
             on_create=on_create,
             after_create=after_create,
             on_update=on_update,
@@ -288,21 +244,62 @@ REST = RestFeature(
             plural="security_group_rules",
             path="security-group-rules",
             table=SECURITY_GROUP_RULE,
+            aliases=(
+                "security-groups-normalized-cidr",
+                "security-groups-remote-address-group",
+                "security-groups-rules-belongs-to-default-sg",
+            ),
             on_create=on_create_rule,
             on_delete=on_delete_rule,
+            computed=(
+                Computed(
+                    "normalized_cidr",
+                    lambda reader, rule: normalized(rule),
+                    {"type": "string", "nullable": True},
+                    sort=True,
+                ),
+                Computed("belongs_to_default_sg", _belongs_to_default, {"type": "boolean"}),
+            ),
             by_field={
                 "project_id": RULES_OF_PROJECT,
                 "security_group_id": RULES_OF,
                 "remote_group_id": RULES_FROM,
+                "remote_address_group_id": RULES_FROM_ADDRESSES,
             },
             before=ensure_default_group,
             quota="security_group_rule",
             doc="What a security group allows.",
         ),
+        *RESOURCES,
     ),
     extensions=(
         Extension(
             "security-group", "security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"
         ),
+        Extension(
+            "security-groups-normalized-cidr",
+            "Normalized CIDR field for security group rules",
+            "Add new field with normalized remote_ip_prefix cidr in SG rule",
+            "2020-07-28T10:00:00-00:00",
+        ),
+        Extension(
+            "security-groups-remote-address-group",
+            "Remote address group id field for security group rules",
+            "Add new field of remote address group id in SG rules",
+            "2020-08-25T10:00:00-00:00",
+        ),
+        Extension(
+            "security-groups-rules-belongs-to-default-sg",
+            "Security group rule belongs to the project's default security group",
+            "Flag to determine if the security group rule belongs to the project's default security group",
+            "2023-05-23T10:00:00-00:00",
+        ),
+        Extension(
+            "stateful-security-group",
+            "Stateful security group",
+            "Indicates if the security group is stateful or not",
+            "2019-11-26T09:00:00-00:00",
+        ),
+        *EXTENSIONS,
     ),
 )
