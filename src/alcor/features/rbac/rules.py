@@ -12,6 +12,7 @@ from alcor.features.network.model import NETWORK
 from alcor.features.port.model import BY_GROUP as PORTS_OF_GROUP
 from alcor.features.port.model import BY_NETWORK as PORTS_OF_NETWORK
 from alcor.features.port.model import PORT, TRUSTED_OWNER
+from alcor.features.qos.model import NETWORK_QOS, NETWORKS_WITH, PORT_QOS, PORTS_WITH, QOS_POLICY
 from alcor.features.rbac.model import (
     BY_ALL,
     BY_OBJECT,
@@ -40,6 +41,7 @@ class Shareable:
     users: Users
     flags: Mapping[str, str]
     alias: str = ""
+    noun: str = ""  # of the REST noun, if other than the type
 
     @property
     def type(self) -> str:
@@ -50,6 +52,11 @@ class Shareable:
 def _ports_of_network(reader: Reader, id: str) -> Iterable[Standard]:
     ports = reader.find(PORT, PORTS_OF_NETWORK, id)
     return [port for port in ports if not port.device_owner.startswith(TRUSTED_OWNER)]
+
+
+def _with_policy(reader: Reader, id: str) -> Iterable[Standard]:
+    ports = [reader.get(PORT, row.id) for row in reader.find(PORT_QOS, PORTS_WITH, id)]
+    return [*ports, *(reader.get(NETWORK, row.id) for row in reader.find(NETWORK_QOS, NETWORKS_WITH, id))]
 
 
 SHAREABLE: tuple[Shareable, ...] = (
@@ -72,6 +79,7 @@ SHAREABLE: tuple[Shareable, ...] = (
         {SHARED: "shared"},
         "rbac-address-scope",
     ),
+    Shareable(QOS_POLICY, _with_policy, {SHARED: "shared"}, noun="policy"),  # type: ignore[arg-type]  # as above
 )
 _BY_TYPE: Mapping[str, Shareable] = {each.type: each for each in SHAREABLE}
 
@@ -236,7 +244,7 @@ def _extension(shareable: Shareable) -> Extends:
         )
 
     return Extends(
-        noun=kind,
+        noun=shareable.noun or kind,
         after_create=after_create if flags else None,
         on_update=on_update if flags else None,
         on_delete=on_delete,
