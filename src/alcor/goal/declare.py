@@ -86,7 +86,9 @@ class HelloFacts:
     bridge: str
     now: str  # utc_text
     push: str = ""  # the push that the host has come to, as `Life` has it
-    bridge_mappings: Mapping[str, str] = field(default_factory=dict)  # physical network -> the host's bridge to it
+    bridge_mappings: Mapping[str, str] = field(
+        default_factory=dict
+    )  # physical network -> the host's bridge to it
 
 
 class Life(NamedTuple):

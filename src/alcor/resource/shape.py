@@ -43,11 +43,11 @@ class View(Generic[T]):
     added: tuple[Part[T], ...]
     defaults: tuple[Any, ...] | None  # of all that is added; None where they depend on the object
     computed: tuple[Callable[[Reader, T], Any], ...]
-    told: tuple[tuple[int, Callable[[Reader, str, T], Any]], ...] = ()  # by place in `read`: differs by who asks
+    told: tuple[
+        tuple[int, Callable[[Reader, str, T], Any]], ...
+    ] = ()  # by place in `read`: differs by who asks
 
-    def answer(
-        self, reader: Reader, project_id: str, stored: T, kept: frozenset[str] | None = None
-    ) -> Shown:
+    def answer(self, reader: Reader, project_id: str, stored: T, kept: frozenset[str] | None = None) -> Shown:
         """The object as it is answered; JSON names its fields as the wire does.
 
         `project_id` is that which asks. `kept`: the tables in which other features keep something with it, where

@@ -183,6 +183,7 @@ BY_IPV6: Index[Port] = Index(  # IPv6 pools are too sparse for bits
     "ipv6", _v6_held, unique=True, taken=lambda port, key: address_taken(*cast("tuple[str, Ip]", key))
 )
 
+
 def _several(fixed_ips: tuple[FixedIp, ...]) -> tuple[str, ...]:
     if len(fixed_ips) < 2:
         return ()
