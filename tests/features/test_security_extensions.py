@@ -252,3 +252,14 @@ async def test_many_first_requests_of_a_project_make_one_default_group(tmp_path:
         assert {tuple(port["security_groups"]) for port in ports} == {(default["id"],)}
         assert len(default["security_group_rules"]) == 4
         assert [default] == await two.list("security-groups", as_project="new", name="default")
+
+
+async def test_shared_groups_are_found_by_that(api: Door) -> None:
+    group = await api.create("security_group", name="web", as_project="red")
+    await api.create("security_group", name="own", as_project="blue")
+    sharing = {"object_type": "security_group", "object_id": group["id"], "action": "access_as_shared"}
+    await api.create("rbac_policy", **sharing, target_tenant="blue")
+    shared = await api.list("security-groups", as_project="blue", shared="True")
+    assert [(each["id"], each["shared"]) for each in shared] == [(group["id"], True)]
+    others = await api.list("security-groups", as_project="blue", shared="False")
+    assert {each["name"] for each in others} == {"default", "own"}

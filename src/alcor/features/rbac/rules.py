@@ -250,7 +250,7 @@ def _extension(shareable: Shareable) -> Extends:
         on_delete=on_delete,
         is_shared=is_shared,
         shared_ids=shared_ids,
-        answers={"shared": tell} if SHARED in flags else {},
+        answers={"shared": tell} if "shared" in shareable.table.kind.__struct_fields__ else {},
     )
 
 
@@ -262,7 +262,11 @@ REST = RestFeature(
             plural="rbac_policies",
             path="rbac-policies",
             table=RBAC_POLICY,
-            aliases=("rbac-policies", *(each.alias for each in SHAREABLE if each.alias)),
+            aliases=(
+                "rbac-policies",
+                "security-groups-shared-filtering",
+                *(each.alias for each in SHAREABLE if each.alias),
+            ),
             on_create=on_create,
             on_update=on_update,
             on_delete=on_delete,
@@ -278,6 +282,12 @@ REST = RestFeature(
             "RBAC Policies",
             "Allows creation and modification of policies that control project access to resources.",
             "2015-06-17T12:15:12-00:00",
+        ),
+        Extension(
+            "security-groups-shared-filtering",
+            "Security group filtering on the shared field",
+            "Support filtering security groups on the shared field",
+            "2021-10-05T09:00:00-00:00",
         ),
         Extension(
             "rbac-security-groups",
