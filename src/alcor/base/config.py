@@ -145,6 +145,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     silence_grace_s: Annotated[float, S("s", "How long a host may be out of touch before it is called gone.", low=0)] = 15.0
     silence_share_max: Annotated[float, S("share", "Silent hosts beyond this share are our fault: none is called gone.", low=0, high=1)] = 0.1
 
+    # Nova: who is told what becomes of its machines' ports
+    nova_url: Annotated[str, S("URL", "Nova's endpoint, with its version; `catalogue`: as Keystone's catalogue says; empty: Nova is not told.")] = ""
+    nova_region: Annotated[str, S("name", "Region of Nova's endpoint in the catalogue; empty: any.")] = ""
+    nova_ca_file: Annotated[Path | None, S("file", "Authority (PEM) of Nova's certificate; empty: the machine's.")] = None
+    nova_timeout_s: Annotated[float, S("s", "How long Nova, or Keystone for it, may take to answer.", low=0.1)] = 10.0
+    notify_batch_max: Annotated[int, S("events", "Events in one request to Nova.", low=1)] = 100
+    notify_retry_s: Annotated[float, S("s", "How long events that Nova does not take are tried again, before they are given up.", low=0)] = 3_600.0
+    notify_failed_max: Annotated[int, S("events", "Events given up that are kept to be shown, the latest.", low=1)] = 1_000
+
     # Sessions between push and agents
     keepalive_s: Annotated[float, S("s", "How often a quiet session is probed.", low=1)] = 10.0
     keepalive_timeout_s: Annotated[float, S("s", "When an unanswered probe ends the session.", low=0.1)] = 5.0
@@ -428,6 +437,8 @@ def _fit_together(settings: Settings) -> None:
         )
     if settings.auth == "keystone" and not settings.keystone_url:
         raise SettingError("Auth keystone needs keystone_url, such as https://keystone.example.org:5000.")
+    if settings.nova_url == "catalogue" and not settings.keystone_url:
+        raise SettingError("With nova_url catalogue Keystone is asked where Nova is: set keystone_url.")
     if (settings.api_cert is None) != (settings.api_key is None):
         raise SettingError("TLS of the REST API needs both api_cert and api_key.")
     if settings.metrics_listen and socket_path(settings.metrics_listen):

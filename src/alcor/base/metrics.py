@@ -66,6 +66,10 @@ HOST_DROPS = CounterOf("alcor_host_drops_total", "Slow hosts dropped to a later 
 HOST_LAG = GaugeOf("alcor_host_lag", "Largest distance in revisions between the log and a connected host.")
 REPORTS = CounterOf("alcor_reports_total", "Reports of hosts, by what they say.", ("outcome",))
 
+# Notify
+NOTICES = CounterOf("alcor_notices_total", "Events for Nova, by what became of them.", ("outcome",))
+NOTIFY_LAG = GaugeOf("alcor_notify_lag", "Records of the log of which Nova was not told yet.")
+
 # Agent
 SESSIONS = CounterOf(
     "alcor_agent_sessions_total", "Sessions opened to push, by how the last one ended.", ("end",)

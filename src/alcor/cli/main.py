@@ -57,6 +57,14 @@ _PUSH = (
     *("chunk_bytes_max", "status_batch_ms", "status_batch_max", "silence_grace_s", "silence_share_max"),
     *("keepalive_s", "keepalive_timeout_s"),
 )
+_KEYSTONE = (
+    *("keystone_url", "keystone_user", "keystone_user_domain", "keystone_password_file", "keystone_project"),
+    *("keystone_project_domain", "keystone_ca_file"),
+)
+_NOTIFY = (
+    *("nova_url", "nova_region", "nova_ca_file", "nova_timeout_s"),
+    *("notify_batch_max", "notify_retry_s", "notify_failed_max"),
+)
 _AGENT_TLS = ("agent_tls_cert", "agent_tls_key", "agent_tls_ca")
 _AGENT = (
     "host",
@@ -98,6 +106,18 @@ async def _push(options: argparse.Namespace, settings: Settings) -> int:
     from alcor.cli import serve
 
     return await serve.run(settings, api=False, push=True)
+
+
+async def _notify(options: argparse.Namespace, settings: Settings) -> int:
+    from alcor.cli import notify
+
+    return await notify.run(settings, show=options.show)
+
+
+def _notify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--show", action="store_true", help="say how far Nova was told, and what was given up"
+    )
 
 
 async def _agent(options: argparse.Namespace, settings: Settings) -> int:
@@ -185,7 +205,7 @@ COMMANDS = (
     Command(
         "all",
         "the control plane in one process: api and push on one log",
-        (*_STORE, *_API, *_PUSH, *_LOG),
+        (*_STORE, *_API, *_PUSH, *_NOTIFY, *_LOG),
         _all,
     ),
     Command("api", "the REST API alone, on a log that others share", (*_STORE, *_API, *_LOG), _api),
@@ -194,6 +214,13 @@ COMMANDS = (
         "goal state to hosts alone, on a log that others share",
         (*_STORE, *_PUSH, *_METRICS, *_LOG),
         _push,
+    ),
+    Command(
+        "notify",
+        "tells Nova what becomes of its machines' ports, on a log that others share",
+        (*_STORE, *_KEYSTONE, *_NOTIFY, *_METRICS, *_LOG),
+        _notify,
+        _notify_arguments,
     ),
     Command(
         "agent",

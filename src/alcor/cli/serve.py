@@ -19,6 +19,8 @@ from alcor.base.config import Settings
 from alcor.base.errors import Unavailable
 from alcor.base.telemetry import Meters, log_error, metrics_served
 from alcor.features.control import GOAL, REST, SCHEMA
+from alcor.notify.nova import Nova
+from alcor.notify.service import Notifier
 from alcor.push import server as push_server
 from alcor.resource.context import World
 from alcor.resource.engine import Engine
@@ -40,11 +42,13 @@ class Running:
     store: Store
     server: Server | None
     push: push_server.Handle | None
+    notifier: asyncio.Task[None] | None = None
 
     async def ended(self) -> None:
         """Returns when a part has ended by itself; raises what broke it."""
         parts = [self.store.stopped(), *([self.push.stopped()] if self.push else [])]
         tasks = [asyncio.ensure_future(part) for part in parts]
+        tasks += [self.notifier] if self.notifier else []
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -75,6 +79,7 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
         if not api:
             stack.enter_context(metrics_served(meters, settings.metrics_listen))
         outside = Outside(clock=clock, random=random.SystemRandom(), settings=settings, meters=meters)
+        is_told = api and push and bool(settings.nova_url)
         store = await Store.open(SCHEMA, SqliteLog(settings.state / LOG_FILE), outside)
         stack.push_async_callback(store.close)
         sys.setswitchinterval(SWITCH_S)
@@ -83,6 +88,7 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
         if handle:
             stack.push_async_callback(handle.close)
 
+        notifier = await stack.enter_async_context(notifying(store, outside)) if is_told else None
         server = None
         if api:
             world = World(settings=settings, clock=clock)
@@ -94,7 +100,22 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
             server = Server(app, settings.listen, insecure_listen=settings.insecure_listen)
             await server.start()
             stack.push_async_callback(server.stop)
-        yield Running(store, server, handle)
+        yield Running(store, server, handle, notifier)
+
+
+@asynccontextmanager
+async def notifying(store: Store, outside: Outside) -> AsyncIterator[asyncio.Task[None]]:
+    """Tells Nova what the log says, until the end of the block. Raises OSError where a file cannot be read."""
+    source = SqliteLog(outside.settings.state / LOG_FILE)
+    nova = Nova(outside.settings)
+    task = asyncio.create_task(Notifier((store, source), REST, nova, outside).run(), name="notify")
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        await nova.close()
+        await source.close()
 
 
 def _auth(settings: Settings, stack: AsyncExitStack, meters: Meters) -> Auth:

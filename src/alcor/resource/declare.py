@@ -6,14 +6,14 @@ Create, update, answer, filter, sort and OpenAPI shapes derive from this; `resou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
 from alcor.resource.parse import parse_few_tags
-from alcor.store.declare import Index, Stored, Table
+from alcor.store.declare import Change, Index, Stored, Table
 from alcor.store.reader import Reader, Txn
 
 T = TypeVar("T", bound=Stored)
@@ -301,6 +301,19 @@ class PolicyRule:
     scopes: tuple[str, ...] = ("project",)  # of the tokens that may fulfil it; none: any
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """What the compute service is told: an external event of one of its servers."""
+
+    server: str
+    name: str
+    tag: str
+    status: str = ""
+
+
+# (what is now, at least as new as the change, the change) -> what to tell, in order. Pure; may be asked again.
+Notices = Callable[[Reader, Change], Iterable[Notice]]
+
+
 @dataclass(frozen=True)
 class RestFeature:
     """What one feature brings to the API."""
@@ -311,4 +324,5 @@ class RestFeature:
     extensions: tuple[Extension, ...] = ()
     policies: tuple[PolicyRule, ...] = ()  # in place of those that declarations imply
     calls: tuple[Call, ...] = ()
+    notices: Notices | None = None  # what the compute service is told of a change
     quota_limit: QuotaLimit | None = None  # asked before the settings' default is taken

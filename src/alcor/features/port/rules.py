@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may be done with ports, and what a host's report makes of their status."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -39,7 +39,8 @@ from alcor.features.security_group.model import GROUP_SET
 from alcor.features.security_group.rules import default_group, group_set_of, visible_group
 from alcor.features.subnet.model import Subnet
 from alcor.goal.declare import Report
-from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature
+from alcor.resource.declare import Computed, Context, Extends, Extension, Notice, Resource, RestFeature
+from alcor.store.declare import Change
 from alcor.store.reader import Reader, Txn
 
 
@@ -292,15 +293,17 @@ def on_reports(txn: Txn, host: str, reports: Sequence[Report]) -> None:
 
 def status(reader: Reader, port: Port) -> str:
     """ACTIVE when the host of the present binding has realised the port; silence does not change it (design 2.6)."""
-    seen = reader.peek(PORT_STATUS, port.id)
-    is_active = (
+    return "ACTIVE" if _is_active(port, reader.peek(PORT_STATUS, port.id)) else "DOWN"
+
+
+def _is_active(port: Port, seen: PortStatus | None) -> bool:
+    return (
         port.is_bound
         and port.admin_state_up
         and seen is not None
         and seen.generation == port.generation
         and seen.is_realised
     )
-    return "ACTIVE" if is_active else "DOWN"
 
 
 def _vif_details(reader: Reader, port: Port) -> dict[str, object]:
@@ -314,8 +317,36 @@ def vif_details(*, is_bound: bool) -> dict[str, object]:
     return {"port_filter": True, "connectivity": "l2", "bridge_name": "br-int", "bound_drivers": {"0": "ovs"}}
 
 
+def notices(reader: Reader, change: Change) -> Iterator[Notice]:
+    """What Nova waits for or shows, as Neutron's notifier tells it, of ports of its machines."""
+    old, new = change.old, change.new
+    if change.table == PORT.name and new is None:
+        if _is_machines(old):
+            yield Notice(old.device_id, "network-vif-deleted", old.id)
+    elif change.table == PORT.name and old is not None:
+        seen = reader.peek(PORT_STATUS, new.id)
+        yield from _status_notices(new, was=_is_active(old, seen), now=_is_active(new, seen))
+        if _is_machines(new):
+            yield Notice(new.device_id, "network-changed", new.id)
+    elif change.table == PORT_STATUS.name and new is not None:
+        port = reader.peek(PORT, change.id)
+        if port is not None:
+            yield from _status_notices(port, was=_is_active(port, old), now=_is_active(port, new))
+
+
+def _is_machines(port: Port) -> bool:
+    return bool(port.device_id) and port.device_owner.startswith("compute:")
+
+
+def _status_notices(port: Port, *, was: bool, now: bool) -> Iterator[Notice]:
+    if was != now and _is_machines(port):
+        name = "network-vif-plugged" if now else "network-vif-unplugged"
+        yield Notice(port.device_id, name, port.id, "completed")
+
+
 REST = RestFeature(
     name="port",
+    notices=notices,
     resources=(
         Resource(
             name="port",
