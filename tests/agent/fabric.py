@@ -64,6 +64,11 @@ class Fabric(ABC):
         self.wanted.nics[name] = replace(self.wanted.nics[name], **fields)  # type: ignore[arg-type]
         return self.wanted.nics[name]
 
+    def carrier(self, name: str) -> str:
+        """The port by whose interface a port is reached: of a subport its trunk's, else itself."""
+        trunk_port = self.wanted.nics[name].trunk_port
+        return next((other for other, nic in self.wanted.nics.items() if nic.id == trunk_port), name)
+
     @abstractmethod
     async def reset(self) -> None:
         """Forget all ports, rows and connections; hosts and agents may stay."""
@@ -121,7 +126,7 @@ class FakeFabric(Fabric):
 
     async def realise(self) -> None:
         for name, nic in self.wanted.nics.items():
-            if name not in self.ofports:
+            if name not in self.ofports and not nic.trunk_port:
                 self.plug(name, nic)
         for host, agent in self.agents.items():
             agent.rows_changed(self.feeds[host].send(self.wanted.of_host(host)))
@@ -134,8 +139,11 @@ class FakeFabric(Fabric):
         self.agents[nic.host].plugged(Plugged((Interface(nic.id, name, ofport),), (), TUNNEL_OFPORT))
 
     async def send(self, sender: str, packet: Packet) -> list[Arrival]:
-        host = self.wanted.nics[sender].host
-        emissions = self.switches[host].receive(self.ofports[sender], packet)
+        nic = self.wanted.nics[sender]
+        host, way_in = nic.host, self.carrier(sender)
+        if nic.trunk_port:
+            packet = replace(packet, vlan=nic.vlan)
+        emissions = self.switches[host].receive(self.ofports[way_in], packet)
         return self._arrivals(host, emissions, is_last=False)
 
     def _arrivals(self, host: str, emissions: list[Emission], *, is_last: bool) -> list[Arrival]:
@@ -144,13 +152,20 @@ class FakeFabric(Fabric):
         arrivals = []
         for emission in emissions:
             if emission.port != TUNNEL_OFPORT:
-                arrivals.append(Arrival(names[emission.port], emission.packet))
+                arrivals.append(self._arrival(names[emission.port], emission.packet))
                 continue
             assert not is_last, f"{host} sent a packet from a tunnel into a tunnel"
             there = hosts[emission.tunnel.dst]
             onward = self.switches[there].receive(TUNNEL_OFPORT, emission.frame, emission.tunnel)
             arrivals += self._arrivals(there, onward, is_last=True)
         return arrivals
+
+    def _arrival(self, name: str, packet: Packet) -> Arrival:
+        """At the port, or at the one of its subports whose tag the packet has."""
+        for other, nic in self.wanted.nics.items():
+            if packet.vlan is not None and (nic.vlan, self.carrier(other)) == (packet.vlan, name):
+                return Arrival(other, replace(packet, vlan=None))
+        return Arrival(name, packet)
 
     async def reset(self) -> None:
         await self.aclose()
@@ -257,10 +272,10 @@ class OvsFabric(Fabric):
 
     async def realise(self) -> None:
         for nic in self.wanted.nics.values():
-            if _machine(nic) not in self.vms:
+            if _machine(nic) not in self.vms and not nic.trunk_port:
                 self.vms[_machine(nic)] = await self._new_vm(nic)
         for name, running in self.hosts.items():
-            ids = {nic.id for nic in self.wanted.nics.values() if nic.host == name}
+            ids = {nic.trunk_port or nic.id for nic in self.wanted.nics.values() if nic.host == name}
             await until(lambda ids=ids, agent=running.agent: all(map(agent.deriver.interface, ids)))
             running.agent.rows_changed(running.feed.send(self.wanted.of_host(name)))
             await running.agent.idle()
@@ -291,10 +306,12 @@ class OvsFabric(Fabric):
         on_network = {name: nic for name, nic in self.wanted.nics.items() if nic.network == network}
         if network in self.wanted.networks_down or not on_network[sender].admin_state_up:
             return []
-        return [name for name, nic in on_network.items() if name != sender and nic.admin_state_up]
+        others = {name: nic for name, nic in on_network.items() if name != sender and not nic.trunk_port}
+        return [name for name, nic in others.items() if nic.admin_state_up]
 
     def _vms_by_name(self) -> dict[str, Vm]:
-        return {name: self.vms[_machine(nic)] for name, nic in self.wanted.nics.items()}
+        nics = self.wanted.nics.items()
+        return {name: self.vms[_machine(nic)] for name, nic in nics if not nic.trunk_port}
 
     async def _new_vm(self, nic: Nic) -> Vm:
         host = self.hosts[nic.host].host

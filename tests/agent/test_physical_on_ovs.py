@@ -2,8 +2,6 @@
 """VLAN and flat networks on real switches: patch ports, tags on the physical network, and a machine outside."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -17,50 +15,13 @@ from alcor.lab import Underlay
 from alcor.lab.namespace import Namespace
 from alcor.testing.packet import BROADCAST, NO_MAC, Arp, Ipv4, Packet, Udp
 from tests.agent.fabric import OvsFabric, until
+from tests.agent.tagged import Tagged
 from tests.features.packets import echo, small_world, to_all, udp
 
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
 VLAN, FLAT = (WireRow("vlan", "physnet", 100),), (WireRow("flat", "physnet"),)
 OUTSIDE = Mac("0e:00:00:00:00:01")
-_PACKET, _AUXDATA = 263, 8  # of packet(7): the level, and that the tag is told beside a frame
-
-
-class Outside:
-    """A machine on the physical network that reads and writes frames with their tags."""
-
-    def __init__(self, namespace: Namespace) -> None:
-        self.raw = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(3))
-        self.raw.bind(("eth0", 3))
-        self.raw.setsockopt(_PACKET, _AUXDATA, 1)
-        self.raw.setblocking(False)
-
-    def send(self, packet: Packet) -> None:
-        self.raw.send(packet.build())
-
-    def heard(self) -> list[Packet]:
-        """What came since the last look."""
-        packets = []
-        while True:
-            try:
-                frame, beside, _, whence = self.raw.recvmsg(2_000, 100)
-            except BlockingIOError:
-                return packets
-            if whence[2] == socket.PACKET_OUTGOING:
-                continue
-            told = [struct.unpack("=IIIHHHH", value[:20]) for _, _, value in beside]
-            tags = [fields[5] for fields in told if fields[0] & 16]  # TP_STATUS_VLAN_VALID
-            packets.append(replace(Packet.parse(frame), vlan=tags[0] if tags else None))
-
-    async def hears(self, packet: Packet) -> None:
-        """Returns when the packet came. Raises TimeoutError if it never does."""
-        seen: list[Packet] = []
-
-        def is_there() -> bool:
-            seen.extend(self.heard())
-            return any(got.build()[: len(packet.build())] == packet.build() for got in seen)
-
-        await until(is_there)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -74,7 +35,7 @@ async def lab() -> AsyncIterator[OvsFabric]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def outside(lab: OvsFabric) -> AsyncIterator[Outside]:
+async def outside(lab: OvsFabric) -> AsyncIterator[Tagged]:
     namespace = Namespace(f"{lab.underlay.prefix}-outside")
     await namespace.create()
     namespace.set_sysctl("net/ipv6/conf/all/disable_ipv6", 1)
@@ -83,9 +44,9 @@ async def outside(lab: OvsFabric) -> AsyncIterator[Outside]:
         "link set outside master physical up",
     )
     await namespace.ip(f"link set eth0 address {OUTSIDE} up")
-    machine = Outside(namespace)
+    machine = Tagged(namespace)
     yield machine
-    machine.raw.close()
+    machine.close()
 
 
 async def world(lab: OvsFabric, wires: tuple[WireRow, ...]) -> None:
@@ -98,7 +59,7 @@ async def world(lab: OvsFabric, wires: tuple[WireRow, ...]) -> None:
 
 @pytest.mark.parametrize(("wires", "tag"), [(VLAN, 100), (FLAT, None)])
 async def test_hosts_talk_and_the_outside_is_reached_by_the_physical_network(
-    lab: OvsFabric, outside: Outside, wires: tuple[WireRow, ...], tag: int | None
+    lab: OvsFabric, outside: Tagged, wires: tuple[WireRow, ...], tag: int | None
 ) -> None:
     await world(lab, wires)
     a, b, c = (lab.wanted.nics[name] for name in "abc")
@@ -116,7 +77,7 @@ async def test_hosts_talk_and_the_outside_is_reached_by_the_physical_network(
 
 @pytest.mark.parametrize(("wires", "tag"), [(VLAN, 100), (FLAT, None)])
 async def test_question_from_outside_reaches_the_ports_of_its_vlan_only(
-    lab: OvsFabric, outside: Outside, wires: tuple[WireRow, ...], tag: int | None
+    lab: OvsFabric, outside: Tagged, wires: tuple[WireRow, ...], tag: int | None
 ) -> None:
     await world(lab, wires)
     c = lab.wanted.nics["c"]

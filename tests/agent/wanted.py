@@ -45,6 +45,9 @@ class Nic:
     admin_state_up: bool = True
     generation: int = 1
     is_active: bool = True  # on this host; else another nic with the same id stands for it
+    trunk_port: str = ""  # of a subport: the id of the port by whose interface it is reached,
+    vlan: int = 0  # with which tag,
+    number: int = 0  # and its number on the host
 
     @property
     def ipv4(self) -> Ip:
@@ -138,6 +141,9 @@ class Wanted:
                 groups=nic.groups,
                 generation=nic.generation,
                 is_active=nic.is_active,
+                trunk_port=nic.trunk_port,
+                vlan=nic.vlan,
+                number=nic.number,
             )
         at = self.early.get(host, {}).get(nic.id, nic.host if nic.is_active else "")
         if nic.admin_state_up and at:

@@ -35,6 +35,7 @@ from alcor.dataplane.values import (
     Meter,
     Move,
     Output,
+    OutputField,
     Resubmit,
     SetField,
     Term,
@@ -108,6 +109,7 @@ def test_actions_read_as_sentences() -> None:
         doc.text_of(action)
         for action in (
             put_out(),
+            OutputField("reg2"),
             out_at_once(),
             Meter(5, 10, 8),
             Meter(5, 10, 8, is_packets=True),
@@ -123,6 +125,7 @@ def test_actions_read_as_sentences() -> None:
     assert said == [
         "go HAND_OVER",
         "output target_port",
+        "go PUT_OUT",
         "meter 5: 10 kilobits/s, burst 8",
         "meter 5: 10 packets/s, burst 8",
         "output in_port",

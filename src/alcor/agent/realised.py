@@ -32,6 +32,9 @@ class Realised:
         self._needed_by: dict[
             str, dict[str, list[str]]
         ] = {}  # scope -> key of a row there -> scopes it needs
+        self._carried: dict[
+            str, dict[str, None]
+        ] = {}  # interface -> keys of rows that are not named as it is
         self._reported: dict[str, Report] = {}
         self._waiting: set[str] = set()  # keys of rows that are neither realised nor known not to be
         self._failed: set[str] = set()
@@ -39,6 +42,9 @@ class Realised:
     def changed(self, places: Iterable[Place]) -> None:
         """Rows there came, changed or went."""
         for scope, key in places:
+            iface_id = self.iface_id(scope, key)
+            if iface_id is not None and iface_id != key:
+                self._carried.setdefault(iface_id, {})[key] = None
             needed = self._scopes(self._rows.get(scope, {}).get(key))
             if needed:
                 self._needed_by.setdefault(scope, {})[key] = needed
@@ -50,10 +56,15 @@ class Realised:
     ) -> list[Report]:
         """What is to be said of rows in `touched`, in `failures`, and that waited for something, if it is news.
 
+        `touched` are keys of rows, and interfaces.
+
         `complete` are the scopes that are, as far as the switch has been told.
         """
         failed = {key for where, key in failures if where == scope}
-        keys = self._waiting | self._failed | failed | set(touched)
+        keys = self._waiting | self._failed | failed
+        for name in touched:
+            keys.add(name)
+            keys |= self._still_carried(scope, name)
         self._waiting, self._failed = set(), failed
         reports = []
         for key in sorted(keys):
@@ -85,6 +96,15 @@ class Realised:
         """The scopes that the row needs and that are not complete."""
         row = self._rows.get(scope, {}).get(key)
         return sorted(set(self._needed(row)) - set(complete)) if row is not None else []
+
+    def _still_carried(self, scope: str, iface_id: str) -> set[str]:
+        """The keys of rows that speak of an interface and are not named as it is."""
+        keys = {key for key in self._carried.get(iface_id, ()) if self.iface_id(scope, key) == iface_id}
+        if keys:
+            self._carried[iface_id] = dict.fromkeys(keys)
+        else:
+            self._carried.pop(iface_id, None)
+        return keys
 
     def _judge(self, key: str, row: Row, complete: Collection[str], reason: str) -> Report | None:
         realisable = self._kinds[type(row)]

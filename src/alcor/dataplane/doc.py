@@ -43,8 +43,8 @@ flow of priority 0; where nothing else is said it drops, so that a row that a ho
                                      RULES_EGRESS, RULES_INGRESS            ARRIVE ◀──────────────────┘
                                                  ▲ asks                        │
                                                  │                             ▼
-                                            ARRIVE_JUDGE ◀─ ct ◀─ ARRIVE_SECURED ─▶ HAND_OVER ─▶ port
-                                                 └─▶ ARRIVE_VERDICT ─▶ HAND_OVER ─▶ port
+                                            ARRIVE_JUDGE ◀─ ct ◀─ ARRIVE_SECURED ─▶ HAND_OVER ─▶ PUT_OUT ─▶ port
+                                                 └─▶ ARRIVE_VERDICT ─▶ HAND_OVER ─▶ PUT_OUT ─▶ port
 
 What is worth knowing:
 
@@ -59,6 +59,8 @@ What is worth knowing:
   echo) is decided before it; of these, rules can open none.
 - ARP and neighbour discovery for an address that exactly one port of the network has is answered on the asker's host;
   for others it goes to every host of the network. A probe for duplicates is for the owner to answer.
+- A subport's tag goes in CLASSIFY, and comes again in PUT_OUT, or in REPLY for what ANSWER says to it. In between it is
+  a port as any other, by a number that no interface has.
 - Broadcast and multicast go to the hosts that have a port of the network, as long as these are at most 700: Open
   vSwitch silently cuts what one packet may become. Larger networks do not flood between hosts.
 """

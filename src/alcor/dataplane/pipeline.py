@@ -95,6 +95,12 @@ ANSWER = Table(
 ANSWER_ND = Table(
     31, "ANSWER_ND", "Completes a neighbour advertisement, which takes two tables, and sends it back."
 )
+REPLY = Table(
+    32,
+    "REPLY",
+    "An answer goes back to who asked: to a subport with its tag.",
+    "output in_port",
+)
 DESTINATION = Table(
     40,
     "DESTINATION",
@@ -162,6 +168,12 @@ HAND_OVER = Table(
     75,
     "HAND_OVER",
     "What the target port may receive is held to its limits, one meter after another.",
+    "go to PUT_OUT",
+)
+PUT_OUT = Table(
+    76,
+    "PUT_OUT",
+    "To the interface of the target port: a subport's is its trunk's, with its tag.",
     "output target_port",
 )
 RULES_EGRESS = Table(
@@ -184,6 +196,7 @@ TABLES = (
     SOURCE,
     ANSWER,
     ANSWER_ND,
+    REPLY,
     DESTINATION,
     REMOTE,
     LEAVE,
@@ -197,6 +210,7 @@ TABLES = (
     ARRIVE_JUDGE,
     ARRIVE_VERDICT,
     HAND_OVER,
+    PUT_OUT,
     RULES_EGRESS,
     RULES_INGRESS,
 )
@@ -206,10 +220,12 @@ REGISTERS = (
     Register(
         "source_port",
         "reg1",
-        "Local port (ofport) that sent the packet, and its conntrack zone; 0: none here.",
+        "Local port (ofport, of a subport its number) that sent the packet, and its conntrack zone; 0: none here.",
     ),
     Register(
-        "target_port", "reg2", "Port (ofport) that gets the packet, and its conntrack zone; FLOOD: all."
+        "target_port",
+        "reg2",
+        "Port (ofport, of a subport its number) that gets the packet, and its conntrack zone; FLOOD: all.",
     ),
     Register("source_set", "reg3", "Group set of the sender; 0: none or not known."),
     Register("target_set", "reg4", "Group set of the receiver; 0: none or not known."),
@@ -289,9 +305,9 @@ def branch(table: Table) -> Ct:
     return Ct(zone=_FIELD_OF["target_port"], table=table.number)
 
 
-def out_at_once() -> OutputField:
+def out_at_once() -> Resubmit:
     """Send the packet out of the target port whatever its limits."""
-    return OutputField(_FIELD_OF["target_port"])
+    return go(PUT_OUT)
 
 
 def asked_without_tracking(is_leaving: bool) -> tuple[Action, ...]:
@@ -317,10 +333,12 @@ def _defaults() -> Iterator[Flow]:
         SOURCE: DESTINATION,
         ANSWER: DESTINATION,
         DELIVER: ARRIVE,
+        HAND_OVER: PUT_OUT,
     }
-    yield flow(HAND_OVER, 0, where(), out_at_once())
+    yield flow(REPLY, 0, where(), InPort())
+    yield flow(PUT_OUT, 0, where(), OutputField(_FIELD_OF["target_port"]))
     for table in TABLES:
-        if table is HAND_OVER:
+        if table in (REPLY, PUT_OUT):
             continue
         target = onward.get(table)
         yield flow(table, 0, where(), *((go(target),) if target else ()))
@@ -355,7 +373,7 @@ def _dispatch(facts: HostFacts) -> Iterator[Flow]:
         Move("eth_src", "nd_tll", 48),
         SetField("nd_reserved", 0x60000000),  # solicited, override
         SetField("nw_ttl", 255),
-        InPort(),
+        go(REPLY),
     )
 
     # 01:80:c2:00:00:0x is between bridges, and we are none to our ports.

@@ -44,6 +44,8 @@ from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
 from alcor.features.subnet import goal as subnet_goal
 from alcor.features.subnet.model import MTU_SUITS_SUBNETS, SUBNET, SUBNET_POOL
 from alcor.features.subnet.rules import REST as SUBNET_REST
+from alcor.features.trunk.model import STAYS_WITH_TRUNK, TRUNK
+from alcor.features.trunk.rules import REST as TRUNK_REST
 from alcor.store.declare import Schema
 
 REST = (
@@ -56,6 +58,7 @@ REST = (
     ADDRESS_GROUP_REST,
     SECURITY_GROUP_REST,
     PORT_REST,
+    TRUNK_REST,
     BINDING_REST,
     QOS_REST,
     PORT_ATTRIBUTE_REST,
@@ -97,11 +100,12 @@ SCHEMA = Schema(
         PORT_STATUS,
         RBAC_POLICY,
         ADDRESS_OWNER,
+        TRUNK,
         PORT_BINDING,
         *QOS_TABLES,
         PORT_ATTRIBUTES,
         BINDING_STATUS,
         PORT_MOVE,
     ),
-    guards=(MTU_SUITS_SUBNETS, WAITS_NOWHERE),
+    guards=(MTU_SUITS_SUBNETS, STAYS_WITH_TRUNK, WAITS_NOWHERE),
 )

@@ -31,6 +31,7 @@ from alcor.features.port.flows import (
     OwnerRow,
     SharedAddressRow,
     SharedMacRow,
+    interface_of,
     is_reached,
     known_source,
     network_of,
@@ -87,7 +88,7 @@ def shared_mac_flows(view: HostView, scope: str, row: SharedMacRow) -> Iterator[
             # One packet on a physical network is for all who are there.
             if is_reached(view, way, one) and not (way.ofport and away):
                 away += (*towards(view, one), go(LEAVE))
-        elif interface := view.interface(key):
+        elif interface := interface_of(view, key):
             here += (load("target_port", interface.ofport), load("target_set", one.group_set), go(LEAVE))
     to_mac = mac_int(row.mac)
     yield flow(DESTINATION, 30, where(vni=vni, eth_dst=to_mac, origin=LOCAL), *here, *away)
@@ -113,7 +114,7 @@ def _copies(view: HostView, way: Uplink, claimants: dict[str, NeighbourRow]) -> 
     for key, row in claimants.items():
         if row.host != view.facts.host and is_reached(view, way, row):
             hosts[sender_of(way, row)] = None
-        elif interface := view.interface(key):
+        elif interface := interface_of(view, key):
             here += (load("target_port", interface.ofport), go(ARRIVE))
     if way.ofport:
         return [*here, *(onto_physical(way) if hosts else ())]

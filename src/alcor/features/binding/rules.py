@@ -20,6 +20,7 @@ from alcor.features.binding.model import (
 )
 from alcor.features.port.model import PORT, PORT_STATUS, VNIC_TYPES, Port, PortStatus
 from alcor.features.port.rules import bound, device_bound, vif_details, vif_type_on
+from alcor.features.trunk.rules import follow
 from alcor.goal.declare import Report
 from alcor.resource import parse
 from alcor.resource.declare import Call, Context, Extension, RestFeature, revised
@@ -96,7 +97,7 @@ def on_update(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> dic
     port = bound(txn, revised(ctx, port, vnic_type=new.vnic_type, profile=new.profile), port.host)
     if port.vif_type == "binding_failed":
         raise _not_bound(port.id, port.host)
-    txn.update(PORT, device_bound(txn, ctx, port))
+    _store(txn, ctx, device_bound(txn, ctx, port))
     return {"binding": _shown(active_of(port))}
 
 
@@ -107,7 +108,7 @@ def on_delete(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> Non
     if old.id:
         txn.delete(PORT_BINDING, old.id)
     else:
-        txn.update(PORT, bound(txn, revised(ctx, port), ""))
+        _store(txn, ctx, bound(txn, revised(ctx, port), ""))
 
 
 def on_activate(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> Shown:
@@ -133,7 +134,7 @@ def on_activate(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> S
         generation=chosen.generation,
     )
     moved = device_bound(txn, ctx, moved)
-    txn.update(PORT, moved)
+    _store(txn, ctx, moved)
     if seen is not None:
         _note_status(txn, moved, seen)
     return _shown(active_of(moved))
@@ -235,6 +236,11 @@ def _not_bound(port_id: str, host: str) -> Conflict:
     return Conflict(
         f"Binding for port {port_id} on host {host} could not be created or updated.", type="PortBindingError"
     )
+
+
+def _store(txn: Txn, ctx: Context, port: Port) -> None:
+    txn.update(PORT, port)
+    follow(txn, ctx, port)
 
 
 def _leave(txn: Txn, ctx: Context, port: Port) -> None:

@@ -2,6 +2,7 @@
 """What hosts know of ports: their own, and the neighbours that these may talk to; and how packets find either."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 
@@ -22,7 +23,9 @@ from alcor.dataplane.pipeline import (
     NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
     PORT_SECURITY,
+    PUT_OUT,
     REMOTE,
+    REPLY,
     SOURCE,
     TUNNEL,
     asked_without_tracking,
@@ -39,13 +42,24 @@ from alcor.dataplane.rows import (
     FlowRule,
     HostFeature,
     HostView,
+    Interface,
     Realisable,
     Row,
     RowIndex,
     RowNeed,
     encode_claim,
 )
-from alcor.dataplane.values import ETH_ARP, ETH_IPV4, ETH_IPV6, Flow, InPort, Output, Resubmit, SetField
+from alcor.dataplane.values import (
+    ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
+    Clone,
+    Flow,
+    InPort,
+    Output,
+    Resubmit,
+    SetField,
+)
 from alcor.features.network.flows import NetworkRow, Uplink, uplink
 from alcor.features.port.port_security import Identity, port_security_flows
 from alcor.features.security_group.flows import RuleRow, is_stateless, own_set_clause
@@ -72,6 +86,9 @@ class PortRow(Row, tag="port", frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     generation: int = 0  # of the binding
     is_active: bool = True  # false: it waits here for its machine, and is still on another host
+    trunk_port: str = ""  # of a subport: the port by whose interface it is reached,
+    vlan: int = 0  # the tag of its frames there,
+    number: int = 0  # and what it has for an ofport; switches give out none as high
 
 
 class NeighbourRow(Row, tag="neighbour", frozen=True, kw_only=True):
@@ -128,6 +145,11 @@ def _by_network(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, str]]
         yield row.network, key
 
 
+def _carriers(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, str]]:
+    if row.trunk_port:
+        yield key, f"{row.trunk_port} {row.number}"
+
+
 def _sets_of_groups(scope: str, key: str, row: PortRow) -> Iterator[tuple[str, int]]:
     for group in row.groups:
         yield group, row.group_set
@@ -144,6 +166,7 @@ def _claimed_macs(scope: str, key: str, row: NeighbourRow) -> Iterator[tuple[tup
 
 
 PORTS_OF_NETWORK = RowIndex(PortRow, _by_network)  # network id -> keys of this host's active ports
+CARRIERS = RowIndex(PortRow, _carriers)  # key of a subport -> its trunk's port, and its number
 SETS_OF_GROUP = RowIndex(PortRow, _sets_of_groups)  # group id -> sets, with that group, of this host's ports
 ADDRESS_CLAIMS = RowIndex(NeighbourRow, _claimed_addresses)  # (scope, address) -> keys of its claimants
 MAC_CLAIMS = RowIndex(NeighbourRow, _claimed_macs)  # (scope, MAC) -> keys of its claimants
@@ -155,7 +178,7 @@ FLOOD_HOSTS_MAX = 700
 def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
     """A plugged port that is administratively up: where it speaks, what it may say, and how packets reach it."""
     network = network_of(view, row.network)
-    interface = view.interface(row.id)
+    interface = interface_of(view, row.id)
     if network is None or interface is None or not row.admin_state_up:
         return
     vni, port = network.vni, interface.ofport
@@ -163,10 +186,15 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
         names = ", ".join(wire.physical_network for wire in network.wires)
         raise ValueError(f"This host has no bridge to the physical network {names}: see bridge_mappings")
 
+    mine = where(in_port=port)
+    if row.trunk_port:
+        mine = where(source_port=port)
+        yield from _tag_flows(view, row)
     yield flow(
         CLASSIFY,
-        100,
-        where(in_port=port),
+        # A subport is not held to what holds for its trunk's port.
+        160 if row.trunk_port else 100,
+        mine,
         load("vni", vni),
         load("source_port", port),
         load("source_set", row.group_set),
@@ -196,6 +224,30 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
     yield flow(ARRIVE, 100, where(target_port=port), load("target_set", row.group_set), onward)
 
 
+def interface_of(view: HostView, port: str) -> Interface | None:
+    """The port's interface, if it is plugged in: a subport's is its trunk's, with the subport's number as ofport."""
+    carriers = view.find(CARRIERS, port)
+    if not carriers:
+        return view.interface(port)
+    carrier, _, number = carriers[0].partition(" ")
+    interface = view.interface(carrier)
+    return interface and replace(interface, iface_id=port, ofport=int(number))
+
+
+def _tag_flows(view: HostView, row: PortRow) -> Iterator[Flow]:
+    """The subport's tag goes on the way in, and comes on the way out to the trunk's interface."""
+    carrier = view.interface(row.trunk_port)
+    assert carrier is not None, f"{row.id} is plugged in by {row.trunk_port}"
+    tag = 0x1000 | row.vlan
+    # Above what drops all tagged frames; which is then asked again, for a second tag.
+    tagged = where(in_port=carrier.ofport, vlan_tci=(tag, 0x1FFF))
+    yield flow(CLASSIFY, 210, tagged, SetField("vlan_tci", 0), load("source_port", row.number), go(CLASSIFY))
+    yield flow(REPLY, 10, where(source_port=row.number), SetField("vlan_tci", tag), InPort())
+    # Without its way in, so that subports of one trunk reach each other; and what follows has no tag.
+    onto = Clone((SetField("in_port", 0), SetField("vlan_tci", tag), Output(carrier.ofport)))
+    yield flow(PUT_OUT, 10, where(target_port=row.number), onto)
+
+
 def neighbour_flows(view: HostView, scope: str, row: NeighbourRow) -> Iterator[Flow]:
     """Where a port of the network is, who it is when it sends from another host, and answers on its behalf."""
     network = network_of(view, scope.removeprefix("neighbours:"))
@@ -217,7 +269,7 @@ def flood_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]:
         return
     local: list[SetField | Resubmit] = []
     for port in view.find(PORTS_OF_NETWORK, row.id):
-        interface = view.interface(port)
+        interface = interface_of(view, port)
         if interface:
             local += (load("target_port", interface.ofport), go(ARRIVE))
     yield flow(FLOOD_LOCAL, 10, where(vni=row.vni), *local)
@@ -239,7 +291,7 @@ def own_set_flows(view: HostView, scope: str, row: RuleRow) -> Iterator[Flow]:
 
 def stateless_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
     """Packets of a port whose groups are stateless are judged without tracking, each by itself."""
-    interface = view.interface(row.id)
+    interface = interface_of(view, row.id)
     if interface is None or not row.port_security or not any(is_stateless(view, g) for g in row.groups):
         return
     for eth_type in (ETH_IPV4, ETH_IPV6):
@@ -323,7 +375,7 @@ def _answer(vni: int, address: Ip, mac: Mac) -> Flow:
             SetField("arp_sha", owner),
             copy("arp_spa", "arp_tpa"),
             SetField("arp_spa", number),
-            InPort(),
+            go(REPLY),
         )
     return flow(
         ANSWER,
@@ -370,12 +422,12 @@ FEATURE = HostFeature(
         FlowRule(NetworkRow, flood_flows),
         FlowRule(RuleRow, own_set_flows),
     ),
-    indexes=(PORTS_OF_NETWORK, SETS_OF_GROUP, ADDRESS_CLAIMS, MAC_CLAIMS),
+    indexes=(PORTS_OF_NETWORK, CARRIERS, SETS_OF_GROUP, ADDRESS_CLAIMS, MAC_CLAIMS),
     needs=(RowNeed(PortRow, scopes_of_port),),
     realisable=(
         Realisable(
             PortRow,
-            iface_id=lambda row: row.id,
+            iface_id=lambda row: row.trunk_port or row.id,
             generation=lambda row: row.generation,
             is_wanted=lambda row: row.admin_state_up,
         ),

@@ -55,6 +55,9 @@ def port_row(port: Port) -> PortRow:
         group_set=port.group_set,
         groups=port.security_groups,
         generation=port.generation,
+        trunk_port=port.trunk_port,
+        vlan=port.vlan,
+        number=port.number,
     )
 
 

@@ -152,6 +152,10 @@ class Port(Standard, frozen=True, kw_only=True):
     vif_type: Annotated[str, Api(name="binding:vif_type", post=False, seen_by="admin")] = "unbound"
     generation: Annotated[int, Api(post=False, visible=False)] = 0
     group_set: Annotated[int, Api(post=False, visible=False)] = 0
+    # Of a subport: the port by whose interface it is reached, its tag there, and what it has for an ofport.
+    trunk_port: Annotated[str, Api(post=False, visible=False, filter=False, sort=False)] = ""
+    vlan: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
+    number: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
 
     @property
     def is_bound(self) -> bool:
@@ -191,6 +195,15 @@ def _several(fixed_ips: tuple[FixedIp, ...]) -> tuple[str, ...]:
     return tuple({subnet for subnet in subnets if subnets.count(subnet) > 1})
 
 
+SUBPORT_NUMBERS = 0x8000, 0xFEFF  # Open vSwitch gives out ofports below of its own accord
+NUMBERS: Pool[Port] = Pool(
+    "number",
+    holds=lambda port: ((port.host, port.number),) if port.number else (),
+    taken=lambda port, host, number: Conflict(
+        f"Another subport on host {host} has number {number}.", type="SubPortBindingError"
+    ),
+)
+
 BY_PROJECT: Index[Port] = Index("project_id", lambda port: (port.project_id,))
 BY_NAME: Index[Port] = Index("name", lambda port: (port.name,) if port.name else ())
 BY_NETWORK: Index[Port] = Index("network_id", lambda port: (port.network_id,))
@@ -200,6 +213,7 @@ BY_MAC: Index[Port] = Index("mac_address", lambda port: (port.mac_address,))
 BY_DEVICE: Index[Port] = Index("device_id", lambda port: (port.device_id,) if port.device_id else ())
 BY_HOST: Index[Port] = Index("host", lambda port: (port.host,) if port.host else ())
 SEVERAL_IN_SUBNET: Index[Port] = Index("several_in_subnet", lambda port: _several(port.fixed_ips))
+CARRIED: Index[Port] = Index("trunk_port", lambda port: (port.trunk_port,) if port.trunk_port else ())
 BY_GROUP: Index[Port] = Index("security_groups", lambda port: port.security_groups)
 BY_GROUP_SET: Index[Port] = Index("group_set", lambda port: (port.group_set,) if port.group_set else ())
 
@@ -238,6 +252,7 @@ PORT: Table[Port] = Table(
         BY_MAC,
         BY_DEVICE,
         BY_HOST,
+        CARRIED,
         BY_GROUP,
         BY_GROUP_SET,
     ),
@@ -261,7 +276,7 @@ PORT: Table[Port] = Table(
             by=BY_GROUP,
         ),
     ),
-    pools=(ADDRESSES,),
+    pools=(ADDRESSES, NUMBERS),
 )
 
 

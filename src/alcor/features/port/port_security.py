@@ -55,37 +55,39 @@ def masked(cidr: Cidr) -> tuple[int, int]:
 
 
 def _ipv4_flows(port: int, mac: int, addresses: tuple[int, int], told: bytes) -> Iterator[Flow]:
-    from_me = where(in_port=port, eth_src=mac, eth_type=ETH_IPV4, ip_src=addresses)
+    from_me = where(source_port=port, eth_src=mac, eth_type=ETH_IPV4, ip_src=addresses)
     yield flow(PORT_SECURITY, 50, from_me, go(ANSWER))
-    claim = where(in_port=port, eth_src=mac, eth_type=ETH_ARP, arp_sha=mac, arp_spa=addresses)
+    claim = where(source_port=port, eth_src=mac, eth_type=ETH_ARP, arp_sha=mac, arp_spa=addresses)
     yield flow(PORT_SECURITY, 50, claim, *_telling(told), go(ANSWER))
     # RFC 5227: whether anybody else has the address that is mine.
     probe = where(
-        in_port=port, eth_src=mac, eth_type=ETH_ARP, arp_op=1, arp_sha=mac, arp_spa=0, arp_tpa=addresses
+        source_port=port, eth_src=mac, eth_type=ETH_ARP, arp_op=1, arp_sha=mac, arp_spa=0, arp_tpa=addresses
     )
     yield flow(PORT_SECURITY, 50, probe, go(ANSWER))
 
 
 def _ipv6_flows(port: int, mac: int, addresses: tuple[int, int], told: bytes) -> Iterator[Flow]:
-    from_me = where(in_port=port, eth_src=mac, eth_type=ETH_IPV6, ipv6_src=addresses)
+    from_me = where(source_port=port, eth_src=mac, eth_type=ETH_IPV6, ipv6_src=addresses)
     yield flow(PORT_SECURITY, 50, from_me, go(ND_SECURITY))
     # RFC 4862: duplicate address detection of an address that is mine.
     probe = icmpv6(
-        NEIGHBOUR_SOLICITATION, icmpv6_code=0, in_port=port, eth_src=mac, ipv6_src=0, nd_target=addresses
+        NEIGHBOUR_SOLICITATION, icmpv6_code=0, source_port=port, eth_src=mac, ipv6_src=0, nd_target=addresses
     )
     yield flow(PORT_SECURITY, 60, probe, go(ND_SECURITY))
     for target_mac in (mac, 0):  # 0: the option is absent
         claim = icmpv6(
             NEIGHBOUR_ADVERTISEMENT,
             icmpv6_code=0,
-            in_port=port,
+            source_port=port,
             eth_src=mac,
             nd_target=addresses,
             nd_tll=target_mac,
         )
         yield flow(ND_SECURITY, 50, claim, *_telling(told), go(ANSWER))
     if told:
-        asking = icmpv6(NEIGHBOUR_SOLICITATION, icmpv6_code=0, in_port=port, eth_src=mac, ipv6_src=addresses)
+        asking = icmpv6(
+            NEIGHBOUR_SOLICITATION, icmpv6_code=0, source_port=port, eth_src=mac, ipv6_src=addresses
+        )
         yield flow(PORT_SECURITY, 60, asking, *_telling(told), go(ND_SECURITY))
 
 
@@ -96,11 +98,13 @@ def _telling(claim: bytes) -> tuple[Controller, ...]:
 def _without_address_flows(port: int, mac: int) -> Iterator[Flow]:
     """What a port says before it has an address, or independent of one."""
     request = where(
-        in_port=port, eth_src=mac, eth_type=ETH_IPV4, ip_src=0, ip_proto=UDP, udp_src=68, udp_dst=67
+        source_port=port, eth_src=mac, eth_type=ETH_IPV4, ip_src=0, ip_proto=UDP, udp_src=68, udp_dst=67
     )
     yield flow(PORT_SECURITY, 50, request, go(ANSWER))
     for kind in MLD_REPORTS:
-        yield flow(PORT_SECURITY, 60, icmpv6(kind, in_port=port, eth_src=mac, ipv6_src=0), go(ANSWER))
+        yield flow(PORT_SECURITY, 60, icmpv6(kind, source_port=port, eth_src=mac, ipv6_src=0), go(ANSWER))
     for source_mac in (mac, 0):  # 0: the option is absent
-        question = icmpv6(NEIGHBOUR_SOLICITATION, icmpv6_code=0, in_port=port, eth_src=mac, nd_sll=source_mac)
+        question = icmpv6(
+            NEIGHBOUR_SOLICITATION, icmpv6_code=0, source_port=port, eth_src=mac, nd_sll=source_mac
+        )
         yield flow(ND_SECURITY, 50, question, go(ANSWER))
