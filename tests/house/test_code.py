@@ -15,7 +15,9 @@ FORBIDDEN_WORDS = frozenset(
     ["data", "info", "item", "obj", "manager", "helper", "helpers", "util", "utils", "common", "impl"]
 )
 OF_A_LIBRARY = frozenset({"data_received"})  # names that asyncio gives
-MAY_BE_ASYNC = tuple(f"src/alcor/{part}/" for part in ("api", "push", "notify", "agent", "cli", "lab", "testing"))
+MAY_BE_ASYNC = tuple(
+    f"src/alcor/{part}/" for part in ("api", "push", "notify", "agent", "cli", "lab", "testing")
+)
 LOG_ADAPTERS = ("src/alcor/store/log/", "src/alcor/store/store.py")
 
 PRODUCT = sources("src")
