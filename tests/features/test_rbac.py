@@ -88,6 +88,7 @@ async def test_policies_go_with_their_object(api: Door) -> None:
         ("security_group", "security-groups", {"name": "web"}),
         ("subnetpool", "subnetpools", {"name": "p", "prefixes": ["10.0.0.0/8"]}),
         ("address_scope", "address-scopes", {"name": "s", "ip_version": 4}),
+        ("address_group", "address-groups", {"name": "a", "addresses": ["10.0.0.0/24"]}),
         ("qos_policy", "qos/policies", {"name": "q"}),
     ],
 )

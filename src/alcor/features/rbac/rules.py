@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from alcor.base.errors import Conflict, Forbidden, Invalid
+from alcor.features.address_group.model import ADDRESS_GROUP
 from alcor.features.address_scope.model import ADDRESS_SCOPE
 from alcor.features.network.model import NETWORK
 from alcor.features.port.model import BY_GROUP as PORTS_OF_GROUP
@@ -24,7 +25,7 @@ from alcor.features.rbac.model import (
     SHARED,
     RbacPolicy,
 )
-from alcor.features.security_group.model import SECURITY_GROUP
+from alcor.features.security_group.model import RULES_FROM_ADDRESSES, SECURITY_GROUP, SECURITY_GROUP_RULE
 from alcor.features.subnet.model import BY_POOL, POOLS_OF_SCOPE, SUBNET, SUBNET_POOL
 from alcor.resource.declare import Context, Extends, Extension, Resource, RestFeature, Standard
 from alcor.store.declare import Table
@@ -78,6 +79,12 @@ SHAREABLE: tuple[Shareable, ...] = (
         lambda reader, id: reader.find(SUBNET_POOL, POOLS_OF_SCOPE, id),
         {SHARED: "shared"},
         "rbac-address-scope",
+    ),
+    Shareable(
+        ADDRESS_GROUP,  # type: ignore[arg-type]  # as above
+        lambda reader, id: reader.find(SECURITY_GROUP_RULE, RULES_FROM_ADDRESSES, id),
+        {},
+        "rbac-address-group",
     ),
     Shareable(QOS_POLICY, _with_policy, {SHARED: "shared"}, noun="policy"),  # type: ignore[arg-type]  # as above
 )
@@ -294,6 +301,12 @@ REST = RestFeature(
             "Add security_group type to network RBAC",
             "Adds security_group type to network RBAC",
             "2019-02-14T00:00:00-00:00",
+        ),
+        Extension(
+            "rbac-address-group",
+            "Add address_group type to RBAC",
+            "Add address_group type to network RBAC",
+            "2021-01-20T00:00:00-00:00",
         ),
         Extension(
             "rbac-subnetpool",
