@@ -83,6 +83,7 @@ REST = RestFeature(
             plural="address_groups",
             path="address-groups",
             table=ADDRESS_GROUP,
+            is_taggable=True,
             aliases=("address-group",),
             on_create=on_create,
             on_update=on_update,

@@ -109,6 +109,7 @@ RESOURCES: tuple[Resource[DefaultRule] | Resource[DefaultStatefulness], ...] = (
         plural="default_security_group_rules",
         path="default-security-group-rules",
         table=DEFAULT_RULE,
+        is_taggable=True,
         aliases=("security-groups-default-rules",),
         on_create=on_create_rule,
         on_delete=on_delete,

@@ -244,6 +244,7 @@ REST = RestFeature(
             plural="security_group_rules",
             path="security-group-rules",
             table=SECURITY_GROUP_RULE,
+            is_taggable=True,
             aliases=(
                 "security-groups-normalized-cidr",
                 "security-groups-remote-address-group",

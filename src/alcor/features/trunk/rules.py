@@ -253,7 +253,10 @@ REST = RestFeature(
             on_delete=on_delete,
             computed=(
                 Computed(
-                    "status", status, {"type": "string", "enum": ["ACTIVE", "BUILD", "DEGRADED", "DOWN"]}
+                    "status",
+                    status,
+                    {"type": "string", "enum": ["ACTIVE", "BUILD", "DEGRADED", "DOWN"]},
+                    sort=True,
                 ),
             ),
             by_field={"project_id": BY_PROJECT, "port_id": BY_PORT},
