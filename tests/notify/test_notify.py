@@ -51,6 +51,7 @@ class FakeNova:
         self.answers: list[int] = []
         self.always = 200
         self.logins = 0
+        self.is_garbled = False  # the next answer of Keystone
 
     @property
     def tags(self) -> list[str]:
@@ -68,6 +69,9 @@ def nova() -> Iterator[FakeNova]:
                 fake.logins += 1
                 endpoint = {"interface": "public", "region_id": "one", "url": f"{fake.url}/v2.1"}
                 catalogue = [{"type": "compute", "endpoints": [endpoint]}]
+                if fake.is_garbled:
+                    fake.is_garbled = False
+                    return self._answer(201, {"token": {"catalog": [1]}})
                 return self._answer(201, {"token": {"catalog": catalogue}})
             status = fake.answers.pop(0) if fake.answers else fake.always
             fake.tokens.append(self.headers["X-Auth-Token"])
@@ -248,6 +252,18 @@ async def test_the_endpoint_and_a_fresh_token_come_from_keystone(tmp_path: Path,
     assert nova.tokens == ["token-1", "token-2"]
 
 
+async def test_an_answer_of_keystone_that_makes_no_sense_is_asked_for_again(
+    tmp_path: Path, nova: FakeNova
+) -> None:
+    nova.is_garbled = True
+    more = {"nova_url": "catalogue", "keystone_url": f"{nova.url}/v3", "nova_region": "one"}
+    async with cloud(tmp_path, nova, **more) as one, one.notifying():
+        await begun(one)
+        await one.put("a")
+        await until(lambda: one.told().delivered == 1)
+    assert nova.logins == 2
+
+
 class _State:
     def __init__(self, *stored: Stored) -> None:
         self._stored = stored
@@ -263,7 +279,7 @@ def names(table: Table[Any], old: Any, new: Any, *now: Stored) -> list[tuple[str
 
 def a_port(**fields: Any) -> Port:
     usual = {
-        "device_id": "server",
+        "device_id": "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
         "device_owner": "compute:nova",
         "vif_type": "ovs",
         "host": "h",
@@ -293,4 +309,5 @@ def test_a_deleted_or_changed_port_is_told_for_machines_only() -> None:
     assert names(PORT, a_port(), a_port(name="new")) == [("network-changed", "")]
     assert names(PORT, None, a_port()) == []
     assert names(PORT, a_port(device_owner="network:dhcp"), None) == []
+    assert names(PORT, a_port(device_id="no id of Nova's"), None) == []
     assert names(PORT_STATUS, seen(is_realised=True), None) == []

@@ -79,7 +79,10 @@ class Nova:
         if answer.status_code != 201:
             raise NotTold(f"Keystone answered {answer.status_code} to the login of {settings.keystone_user}")
         if settings.nova_url == CATALOGUE:
-            self._url = _endpoint(answer.json(), settings.nova_region)
+            try:
+                self._url = _endpoint(answer.json(), settings.nova_region)
+            except (ValueError, KeyError, TypeError, AttributeError) as wrong:
+                raise NotTold(f"Keystone's answer to the login is not understood: {wrong!r}") from None
         self._token = answer.headers.get("x-subject-token", "")
 
 

@@ -2,6 +2,7 @@
 """What may be done with ports, and what a host's report makes of their status."""
 
 from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 import msgspec
 
@@ -335,7 +336,12 @@ def notices(reader: Reader, change: Change) -> Iterator[Notice]:
 
 
 def _is_machines(port: Port) -> bool:
-    return bool(port.device_id) and port.device_owner.startswith("compute:")
+    """Whether Nova can know the device: one id in a request that is none makes Nova refuse the whole of it."""
+    try:
+        UUID(port.device_id)
+    except ValueError:
+        return False
+    return port.device_owner.startswith("compute:")
 
 
 def _status_notices(port: Port, *, was: bool, now: bool) -> Iterator[Notice]:
