@@ -266,3 +266,37 @@ def test_a_port_that_moves_finds_its_limit_where_it_goes() -> None:
         assert scene.came("a", "c") == (PASSED,)
 
     in_scene(scenario)
+
+
+def test_limits_of_a_subport_hold_for_its_frames_alone() -> None:
+    async def scenario(scene: Scene) -> None:
+        world, parent = scene.world, scene.ports["a"]
+        network = (await world.create("network"))["id"]
+        await world.create("subnet", network_id=network, ip_version=4, cidr="10.1.0.0/24")
+        fields = {"network_id": network, "security_groups": parent["security_groups"]}
+        subport = await world.create("port", **fields)
+        port, machine = await world.boot("one", **fields)
+        carried = {"port_id": subport["id"], "segmentation_type": "vlan", "segmentation_id": 100}
+        await world.create("trunk", port_id=parent["id"], sub_ports=[carried])
+        policy = await scene.policy(bandwidth_limit=LIMIT)
+        await world.update("port", subport["id"], qos_policy_id=policy)
+        await world.settle()
+
+        def came(sender: Machine, tag: int | None, source: dict[str, Any], target: dict[str, Any]) -> int:
+            receiver = machine if target is port else scene.machines["a"]
+            receiver.got.clear()
+            source_ip, target_ip = (Ip(one["fixed_ips"][0]["ip_address"]) for one in (source, target))
+            datagram = Ipv4(source_ip, target_ip, Udp(9, 9, bytes(958)))
+            for _ in range(PACKETS):
+                sender.send(Packet(source["mac_address"], target["mac_address"], datagram, vlan=tag))
+            return sum(_is_ours(got) for got in receiver.got)
+
+        passed = BURST_KBITS * 1000 // (FRAME_BITS + 32)  # the tag counts
+        assert came(scene.machines["a"], 0x1000 | 100, subport, port) == passed
+        assert came(machine, None, port, subport) == PACKETS
+        assert scene.came("a", "b") == (PACKETS,)
+        await world.update("port", subport["id"], qos_policy_id=None)
+        await scene.give("port", "a", policy)
+        assert came(scene.machines["a"], 0x1000 | 100, subport, port) == PACKETS
+
+    in_scene(scenario)

@@ -192,7 +192,7 @@ class Session:
                 "rows changed",
                 rows=len(delta.rows),
                 rev=delta.to.revision,
-                requests=",".join(delta.request_ids),
+                requests=",".join(dict.fromkeys(delta.request_ids)),
             )
         if delta.whole:
             self.rows.is_whole = True

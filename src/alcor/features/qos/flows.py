@@ -4,13 +4,13 @@
 A port's own policy goes before its network's. Why meters: docs/decisions/qos.md.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from alcor.dataplane.pipeline import CLASSIFY, HAND_OVER, branch, flow, go, load, out_at_once, where
 from alcor.dataplane.rows import FlowRule, HostFeature, HostView, Row, RowNeed
 from alcor.dataplane.values import ETH_IPV4, ETH_IPV6, Action, Flow, Match, Meter, SetField
-from alcor.features.port.flows import PORTS_OF_NETWORK, PortRow
+from alcor.features.port.flows import CARRIERS, PORTS_OF_NETWORK, PortRow, interface_of
 
 NETWORK_KEY = "qos"  # of NetworkQosRow in `network:N`
 BURST_SHARE = 0.8  # of a second's worth, where a rule names no burst: as Neutron
@@ -79,13 +79,16 @@ def scopes_of_network_qos(row: NetworkQosRow) -> Iterator[str]:
 
 
 def _flows(view: HostView, port: str, policy: str) -> Iterator[Flow]:
-    interface = view.interface(port)
+    interface = interface_of(view, port)
     if interface is None:
         return
     scope, ofport = f"qos_policy:{policy}", interface.ofport
+    is_carried = bool(view.find(CARRIERS, port))
     limits = view.rows(LimitRow, scope)
     marks = view.rows(MarkRow, scope)
-    yield from _sent(ofport, _meters(ofport, limits, "egress"), marks[0].dscp if marks else None)
+    # A subport's frames come by its trunk's interface, and are known by its number once their tag is off.
+    mine = {"source_port" if is_carried else "in_port": ofport}
+    yield from _sent(mine, _meters(ofport, limits, "egress"), marks[0].dscp if marks else None)
     if received := _meters(ofport, limits, "ingress"):
         yield from _received(ofport, received)
 
@@ -105,19 +108,19 @@ def _burst(limit: LimitRow) -> int:
     return max(burst, 1 if limit.is_packets else BURST_KBITS_MIN)
 
 
-def _sent(ofport: int, meters: Sequence[Meter], dscp: int | None) -> Iterator[Flow]:
+def _sent(mine: Mapping[str, int], meters: Sequence[Meter], dscp: int | None) -> Iterator[Flow]:
     """Before all else that is looked at: what exceeds a limit costs this host nothing more."""
+    # Above the port's own flow, which takes the packet on when all of its limits are passed.
+    priority = 150 if "in_port" in mine else 170
     for passed, meter in enumerate(meters):
-        # Above the port's own flow, which takes the packet on when all of its limits are passed.
-        yield flow(
-            CLASSIFY, 150, where(in_port=ofport, sent=passed), meter, load("sent", passed + 1), go(CLASSIFY)
-        )
+        onward = (load("sent", passed + 1), go(CLASSIFY))
+        yield flow(CLASSIFY, priority, where(**mine, sent=passed), meter, *onward)
     if dscp is not None:
         passed = len(meters)
         for eth_type in (ETH_IPV4, ETH_IPV6):
-            unmarked = where(in_port=ofport, sent=passed, eth_type=eth_type)
+            unmarked = where(**mine, sent=passed, eth_type=eth_type)
             mark = (SetField("ip_dscp", dscp), load("sent", passed + 1))
-            yield flow(CLASSIFY, 150, unmarked, *mark, go(CLASSIFY))
+            yield flow(CLASSIFY, priority, unmarked, *mark, go(CLASSIFY))
 
 
 def _received(ofport: int, meters: Sequence[Meter]) -> Iterator[Flow]:
