@@ -118,6 +118,9 @@ async def test_answers_have_exactly_the_described_fields(api: Api):
     network = await api.make("network")
     subnet = await api.make("subnet", network_id=network["id"], ip_version=4, cidr="10.0.0.0/24")
     port = await api.make("port", network_id=network["id"])
+    assert set(schemas["port"]["properties"]) - set(port) == {"trunk_details"}  # it is none's
+    await api.make("trunk", port_id=port["id"], sub_ports=[])
+    port = (await api.http.get(f"/v2.0/ports/{port['id']}")).json()["port"]
     group = await api.make("security_group")
     rule = group["security_group_rules"][0]
     for name, made in (
