@@ -105,3 +105,11 @@ async def test_if_match_refuses_another_revision(api: Door) -> None:
         "PUT", f"/v2.0/networks/{network['id']}", {"network": {"name": "x"}}, 412, headers=stale
     )
     assert refusal["type"] == "RevisionNumberConstraintFailed"
+
+
+async def test_network_is_tagged(api: Door) -> None:
+    network = await api.create("network")
+    status, _ = await api.ask("PUT", f"/v2.0/networks/{network['id']}/tags", {"tags": ["red"]})
+    assert status == 200
+    assert (await api.show("network", network["id"]))["tags"] == ["red"]
+    assert await api.list("networks", tags="blue") == []

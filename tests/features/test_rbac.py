@@ -128,3 +128,29 @@ async def test_policies_that_make_no_sense_are_refused(api: Door) -> None:
     assert (await refused(api, "POST", path, {"rbac_policy": body}, as_project=THIRD))[0] == 404
     await share(api, "network", network["id"], THIRD)
     assert await refused(api, "POST", path, {"rbac_policy": body}) == (409, "DuplicateRbacPolicy")
+
+
+async def test_policies_have_no_more_fields_than_in_neutron(api: Door) -> None:
+    network = await api.create("network")
+    policy = await share(api, "network", network["id"], OTHER)
+    known = {"id", "project_id", "tenant_id", "object_type", "object_id", "target_tenant", "action"}
+    assert policy.keys() == known
+    body = {"rbac_policy": {"description": "why"}}
+    assert (await refused(api, "PUT", f"rbac-policies/{policy['id']}", body))[0] == 400
+
+
+async def test_pool_is_shared_only_with_who_sees_its_address_scope(api: Door) -> None:
+    scope = await api.create("address_scope", name="s", ip_version=4)
+    pool = await api.create("subnetpool", name="p", prefixes=["10.0.0.0/8"], address_scope_id=scope["id"])
+    body = {
+        "rbac_policy": {
+            "object_type": "subnetpool",
+            "object_id": pool["id"],
+            "target_tenant": OTHER,
+            "action": "access_as_shared",
+        }
+    }
+    assert await refused(api, "POST", "rbac-policies", body) == (400, "InvalidInput")
+    await share(api, "address_scope", scope["id"], OTHER)
+    await share(api, "subnetpool", pool["id"], OTHER)
+    assert await seen(api, "subnetpools", OTHER) == [pool["id"]]

@@ -222,3 +222,22 @@ async def test_allocation_pools_are_bounded(api: Door) -> None:
     refusal = await api.refused("POST", "/v2.0/subnets", {"subnet": subnet}, 400)
     assert "Exceeded maximum amount of allocation pools: 256" in refusal["message"]
     await api.create("subnet", **{**subnet, "allocation_pools": pools[:256]})
+
+
+async def test_subnets_tell_and_are_filtered_by_whether_their_network_is_external(api: Door) -> None:
+    inside = await subnet_of(api)
+    network = await api.create("network", **{"router:external": True})
+    outside = await api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.9.0.0/24")
+    assert (inside["router:external"], outside["router:external"]) == (False, True)
+    listed = await api.list("subnets", **{"router:external": "False"})
+    assert [each["id"] for each in listed] == [inside["id"]]
+
+
+async def test_service_types_are_taken_from_a_member_as_the_reference_takes_them(api: Door) -> None:
+    network = await api.create("network", as_project="p")
+    subnet = await api.create(
+        "subnet", network_id=network["id"], ip_version=4, cidr="10.9.0.0/24", as_project="p"
+    )
+    body = {"subnet": {"service_types": ["compute:", "test:type_1"]}}
+    status, answer = await api.ask("PUT", f"/v2.0/subnets/{subnet['id']}", body, as_project="p")
+    assert (status, answer["subnet"]["service_types"]) == (200, ["compute:", "test:type_1"])

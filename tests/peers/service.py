@@ -11,6 +11,7 @@ from tests.peers.identity import PASSWORD, Keystone
 from tests.peers.processes import served
 
 QUOTA = 500  # of each noun: what Neutron was given for the outcomes of `neutron29.tsv`
+OWN_QUOTA = "quota_rbac_policy"  # a test uses it up: the default, as in Neutron
 HOSTS = 2
 
 
@@ -32,6 +33,7 @@ def alcor(program: Program, keystone: Keystone) -> Iterator[None]:
         *(program.alcor, "all", "--state", program.folder / "state", "--push-listen", push),
         *("--listen", program.url.removeprefix("http://")),
         *("--auth", "keystone", "--keystone-url", keystone.url.removesuffix("/v3")),
+        *("--network-vlan-ranges", "public,physnet2:100:2000"),  # Neutron's, too
         *(word for name in _quotas() for word in (f"--{name.replace('_', '-')}", str(QUOTA))),
     ]
     hosts = [program.alcor, "emulate", "--hosts", str(HOSTS), "--prefix", "host", "--push", push]
@@ -43,4 +45,8 @@ def alcor(program: Program, keystone: Keystone) -> Iterator[None]:
 
 
 def _quotas() -> list[str]:
-    return [setting.name for setting in declared() if setting.name.startswith("quota_")]
+    return [
+        setting.name
+        for setting in declared()
+        if setting.name.startswith("quota_") and setting.name != OWN_QUOTA
+    ]

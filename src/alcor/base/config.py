@@ -129,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     quota_network: Annotated[int, S("objects", "Networks of a project.", low=-1)] = 100
     quota_subnet: Annotated[int, S("objects", "Subnets of a project.", low=-1)] = 100
     quota_port: Annotated[int, S("objects", "Ports of a project.", low=-1)] = 500
+    quota_rbac_policy: Annotated[int, S("objects", "RBAC policies of a project.", low=-1)] = 10
     quota_security_group: Annotated[int, S("objects", "Security groups of a project.", low=-1)] = 10
     quota_security_group_rule: Annotated[int, S("objects", "Security group rules of a project.", low=-1)] = 100
 

@@ -51,6 +51,7 @@ class Api:
     )
     set_by: Access = "owner"  # who may give it in POST and PUT
     seen_by: Access = "anyone"
+    is_ruled: bool = True  # rules of policy named after it hold; the reference has some that it never asks
     schema: Mapping[str, Any] | None = None  # OpenAPI, where the type alone does not tell
     matches: Callable[[Any, str], bool] | None = (
         None  # field value, filter text -> match; default: equality after conversion
@@ -217,6 +218,7 @@ class Resource(Generic[T]):
     shared_ids: SharedIds | None = None  # all that it says so of, where an index knows; else lists scan
     seen_with: SeenWith[T] | None = None
     parent: Parent[T] | None = None
+    is_plain: bool = False  # neither description nor times nor revision are shown or taken
     is_taggable: bool = False  # `by_field` may have an index of `tags`
     is_tagged_at_create: bool = False  # POST takes tags too, also in a bulk
     actions: tuple[Action[T], ...] = ()

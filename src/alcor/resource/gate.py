@@ -43,6 +43,8 @@ class Gate(Generic[T]):
         self._sharing = [each.is_shared for each in declared if each.is_shared is not None]
         self._shared_ids = [each.shared_ids for each in declared if each.is_shared is not None]
 
+        self.unruled: frozenset[str] = frozenset()  # set by the shape, as are `names` and `value`
+
     def join(self, policy: Policy, gates: Iterable[Gate[Any]]) -> None:
         """Lets it know the policy, and the gates of all nouns."""
         self.policy = policy
@@ -167,7 +169,7 @@ class Gate(Generic[T]):
             raise rights.refusal(rule)
         left = [] if rights.verdict(rule) is True else [rule]
         for name in names:
-            if not rights.has(given := f"{rule}:{name}"):
+            if name in self.unruled or not rights.has(given := f"{rule}:{name}"):
                 continue
             verdict = rights.verdict(given)
             if verdict is False:
@@ -198,7 +200,7 @@ class Gate(Generic[T]):
         target = ObjectTarget(self, reader, (asked, old), body[0])
         for name in body[1]:
             given = f"{rule}:{name}"
-            if rights.has(given) and not rights.allows(given, asked, target):
+            if name not in self.unruled and rights.has(given) and not rights.allows(given, asked, target):
                 raise rights.refusal(rule, given)
 
     def check_parent(self, reader: Reader, asked: Asked, rule: str = "") -> str:

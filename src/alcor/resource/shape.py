@@ -103,6 +103,7 @@ class Shape(Generic[T]):
         self._required = tuple(attribute for attribute in self.attributes if attribute.is_required)
         self._views: dict[tuple[frozenset[str] | None, frozenset[str]], View[T]] = {}
         self.gate.names = tuple(name for name in (*self.by_name, *self.computed_by_name) if name != TENANT)
+        self.gate.unruled = frozenset(one.name for one in self.attributes if not one.api.is_ruled)
         self.gate.value = self._value
 
     def created(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,11 +292,14 @@ class Shape(Generic[T]):
         return lambda reader, stored: [view.answer(reader, "", other) for other in one.value(reader, stored)]
 
 
+_RECORDED = frozenset({"description", "created_at", "updated_at", "revision_number"})
+
+
 def _own(resource: Resource[Any]) -> Iterable[Attribute]:
     """The noun's own fields: without the id where another key stands for it, and with tags as it declares them."""
     is_keyed = resource.parent is not None and bool(resource.parent.key)
     for one in attributes_of(resource.table.kind):
-        if is_keyed and one.field == "id":
+        if (is_keyed and one.field == "id") or (resource.is_plain and one.field in _RECORDED):
             yield replace(one, api=Api(post=False, visible=False, filter=False, sort=False))
         elif one.field == TAGS:
             if resource.is_taggable:

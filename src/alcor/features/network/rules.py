@@ -149,6 +149,7 @@ REST = RestFeature(
             is_shared=is_shared,
             shared_ids=shared_ids,
             quota="network",
+            is_taggable=True,
             doc="A layer-2 segment of a project.",
         ),
     ),

@@ -114,6 +114,7 @@ def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:
             type="InvalidInput",
         )
     _check_target(ctx, new)
+    _check_scope_seen(txn, new)
     _flag(txn, ctx, new, is_set=True)
     return new
 
@@ -121,6 +122,7 @@ def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:
 def on_update(txn: Txn, ctx: Context, old: RbacPolicy, new: RbacPolicy) -> RbacPolicy:
     """The policy for another target. Raises Conflict where the one before still uses the object."""
     _check_target(ctx, new)
+    _check_scope_seen(txn, new)
     if new.target_tenant not in (old.target_tenant, EVERYBODY):
         _check_unused(txn, old)
     if new.target_tenant != old.target_tenant:
@@ -139,6 +141,22 @@ def _check_target(ctx: Context, policy: RbacPolicy) -> None:
     if policy.target_tenant == EVERYBODY and not ctx.is_admin:
         raise Forbidden(
             "rule:create_rbac_policy:target_tenant is disallowed by policy", type="PolicyNotAuthorized"
+        )
+
+
+def _check_scope_seen(txn: Txn, policy: RbacPolicy) -> None:
+    """Raises Invalid where the target would get a subnet pool without its address scope."""
+    if policy.object_type != SUBNET_POOL.name:
+        return
+    scope_id = txn.get(SUBNET_POOL, policy.object_id).address_scope_id
+    if scope_id is None or txn.get(ADDRESS_SCOPE, scope_id).project_id == policy.target_tenant:
+        return
+    keys = [(scope_id, SHARED, target) for target in {policy.target_tenant, EVERYBODY}]
+    if not any(txn.count(RBAC_POLICY, BY_ALL, key) for key in keys):
+        raise Invalid(
+            f"Invalid input for operation: Address scope {scope_id} of subnet pool {policy.object_id} is not shared"
+            f" with {policy.target_tenant}.",
+            type="InvalidInput",
         )
 
 
@@ -279,6 +297,7 @@ REST = RestFeature(
             on_delete=on_delete,
             by_field={"project_id": BY_PROJECT, "object_id": BY_OBJECT},
             quota="rbac_policy",
+            is_plain=True,
             doc="Lets a project, or every project, use an object of another.",
         ),
     ),

@@ -265,7 +265,7 @@ REST = RestFeature(
             plural="subnets",
             path="subnets",
             table=SUBNET,
-            aliases=("subnet-service-types",),
+            aliases=("subnet-service-types", "subnet-external-network"),
             is_taggable=True,
             on_create=on_create,
             on_update=on_update,
@@ -276,6 +276,11 @@ REST = RestFeature(
                     lambda reader, subnet: reader.get(NETWORK, subnet.network_id).shared,
                     {"type": "boolean"},
                     visible=False,
+                ),
+                Computed(
+                    "router:external",
+                    lambda reader, subnet: reader.get(NETWORK, subnet.network_id).external,
+                    {"type": "boolean"},
                 ),
             ),
             by_field={"network_id": BY_NETWORK, "subnetpool_id": BY_POOL, "project_id": BY_PROJECT},
@@ -322,6 +327,12 @@ REST = RestFeature(
             "Subnet Onboard",
             "Provides support for onboarding subnets into subnet pools",
             "2018-12-18T09:00:00-00:00",
+        ),
+        Extension(
+            "subnet-external-network",
+            "Subnet belongs to an external network",
+            "Informs if the subnet belongs to an external network",
+            "2024-02-05T18:00:00-00:00",
         ),
         Extension(
             "subnet-service-types",
