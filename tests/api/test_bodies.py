@@ -19,7 +19,7 @@ async def test_unknown_attribute_is_refused_by_name(api: Api):
 
 
 async def test_attribute_that_is_only_answered_is_not_allowed_in_post(api: Api):
-    for name in ("id", "status", "revision_number", "created_at", "mtu"):
+    for name in ("id", "status", "revision_number", "created_at"):
         answer = await api.refusal("POST", "networks", {"network": {name: "x"}})
         assert answer == (400, "HTTPBadRequest", f"Attribute '{name}' not allowed in POST")
 
