@@ -196,11 +196,10 @@ async def test_tags_are_no_attribute_of_an_update_nor_of_other_nouns_creation(ap
 
 
 async def test_noun_without_tags_has_none(api: Api):
-    group = await api.make("security_group", name="g")
-    rule = group["security_group_rules"][0]
-    assert "tags" not in rule
-    assert (await api.get(f"security-group-rules/{rule['id']}/tags")).status_code == 404
-    assert (await api.refusal("GET", "security-group-rules?tags=a"))[0] == 400
+    scope = await api.make("address_scope", name="s", ip_version=4)
+    assert "tags" not in scope
+    assert (await api.get(f"address-scopes/{scope['id']}/tags")).status_code == 404
+    assert (await api.refusal("GET", "address-scopes?tags=a"))[0] == 400
 
 
 async def test_extensions_of_tags_are_announced_in_neutrons_words(api: Api):
