@@ -87,10 +87,13 @@ class Tables:
 
     def peek(self, table: Table[T], id: str) -> T | None:
         """The object, or None."""
+        rows = self._held.rows[table.name]
+        if not rows.count:  # as of most of what features keep with another's objects
+            return None
         decoded = self._held.decoded[table.name]
         found = decoded.get(id)
         if found is None:
-            row = self._held.rows[table.name].get(id)
+            row = rows.get(id)
             if row is None:
                 return None
             found = self.plans[table.name].decode(row)

@@ -70,7 +70,7 @@ def _addresses(body: Mapping[str, object]) -> tuple[Cidr, ...]:
 def _changed(txn: Txn, ctx: Context, group: AddressGroup, addresses: set[Cidr]) -> dict[str, object]:
     changed = revised(ctx, group, addresses=tuple(sorted(addresses)))
     txn.update(ADDRESS_GROUP, changed)
-    answer = {field: getattr(changed, field) for field in changed.__struct_fields__ if field != "tags"}
+    answer = {field: getattr(changed, field) for field in changed.__struct_fields__ if field != "shared"}
     answer["tenant_id"] = changed.project_id
     return {"address_group": answer}
 
