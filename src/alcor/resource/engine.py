@@ -175,16 +175,18 @@ class Noun(Generic[T]):
         return listing(self.shape, asked, query, tables)
 
     def answers(
-        self, asked: Asked, fields: Sequence[str], reader: Reader, stored: Sequence[T]
+        self, asked: Asked, fields: Sequence[str], reader: Tables, stored: Sequence[T]
     ) -> list[Shown]:
         """These objects as such a caller sees them."""
         shape, gate, project_id = self.shape, self.gate, asked.project_id
+        tables = [addition.table for addition in shape.additions]
+        kept = frozenset(table.name for table in tables if reader.size(table))
         always, depends = gate.hidden(asked)
         if not depends:
             view = shape.view(fields, always)
-            return [view.answer(reader, project_id, one) for one in stored]
+            return [view.answer(reader, project_id, one, kept) for one in stored]
         return [
-            shape.view(fields, gate.hidden_of(reader, asked, one)).answer(reader, project_id, one)
+            shape.view(fields, gate.hidden_of(reader, asked, one)).answer(reader, project_id, one, kept)
             for one in stored
         ]
 
