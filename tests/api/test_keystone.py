@@ -12,6 +12,7 @@ import pytest
 
 from alcor.api.keystone import Access, KeystoneAuth
 from alcor.base import metrics
+from alcor.base.clock import SystemClock
 from alcor.base.config import Settings
 from alcor.base.errors import Unauthorized, Unavailable
 from alcor.base.telemetry import Meters
@@ -27,9 +28,7 @@ class Time:
         self.ahead_s = 0.0
 
     def now_s(self) -> float:
-        import time
-
-        return time.time() + self.ahead_s
+        return SystemClock().now_s() + self.ahead_s
 
     def monotonic_s(self) -> float:
         return self.now_s()

@@ -8,7 +8,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Iterator
-from typing import NewType
+from typing import NewType, cast
 
 Mac = NewType("Mac", str)  # lower case, colons: fa:16:3e:00:00:01
 Ip = NewType("Ip", str)  # IPv4 dotted, IPv6 as in RFC 5952
@@ -117,8 +117,8 @@ def link_local(mac: Mac) -> Ip:
 
 def merged(prefixes: Iterable[Cidr]) -> tuple[Cidr, ...]:
     """The fewest prefixes that cover the same addresses, in order. All are of one IP version."""
-    networks = [ipaddress.ip_network(prefix) for prefix in prefixes]
-    return tuple(Cidr(str(network)) for network in ipaddress.collapse_addresses(networks))  # type: ignore[type-var]  # one version
+    networks = cast("list[ipaddress.IPv4Network]", [ipaddress.ip_network(prefix) for prefix in prefixes])
+    return tuple(Cidr(str(network)) for network in ipaddress.collapse_addresses(networks))
 
 
 def left_of(prefixes: Iterable[Cidr], taken: Iterable[Cidr], version: int) -> Iterator[Cidr]:

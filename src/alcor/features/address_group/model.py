@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an address group is."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from alcor.base.errors import NotFound
@@ -28,10 +29,8 @@ def parse_addresses(value: object) -> tuple[Cidr, ...]:
 
 def _network(value: object) -> Cidr:
     if isinstance(value, str) and "/" in value:
-        try:
+        with suppress(ValueError):  # what it is not is said below
             return parse_cidr(value)
-        except ValueError:
-            pass  # what it is not is said below
     raise ValueError(f"'{shown(value)}' is not a valid IP subnet")
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What policies of quality of service and their rules are, and which ports and networks have which."""
 
-from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from alcor.base.errors import Conflict, NotFound
@@ -93,12 +92,15 @@ R = TypeVar("R", bound=QosRule)
 
 
 def _no_rule(id: str) -> NotFound:
-    return NotFound(f"QoS rule {id} for policy  could not be found.", type="QosRuleNotFound")
+    return NotFound(f"QoS rule {id} could not be found: list those of its policy.", type="QosRuleNotFound")
 
 
 def _rules(name: str, kind: type[R]) -> tuple[Table[R], Index[R]]:
     """A table of rules of one kind, and its index by policy; rules go with their policy."""
-    of_policy: Callable[[R], tuple[str]] = lambda rule: (rule.policy_id,)  # noqa: E731  # typed, and used twice
+
+    def of_policy(rule: R) -> tuple[str]:
+        return (rule.policy_id,)
+
     index: Index[R] = Index("policy_id", of_policy)
     reference: Reference[R] = Reference("policy_id", QOS_POLICY, of_policy, by=index)
     return Table(f"qos_{name}_rule", kind, (index,), (reference,), missing=_no_rule), index

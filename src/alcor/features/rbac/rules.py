@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -31,6 +32,7 @@ from alcor.resource.declare import Context, Extends, Extension, Resource, RestFe
 from alcor.store.declare import Table
 from alcor.store.reader import Reader, Txn
 
+S = TypeVar("S", bound=Standard)
 Users = Callable[[Reader, str], Iterable[Standard]]  # (reader, id of the object) -> what depends on seeing it
 
 
@@ -60,33 +62,38 @@ def _with_policy(reader: Reader, id: str) -> Iterable[Standard]:
     return [*ports, *(reader.get(NETWORK, row.id) for row in reader.find(NETWORK_QOS, NETWORKS_WITH, id))]
 
 
+def _any(table: Table[S]) -> Table[Standard]:
+    """The table as one of objects that belong to somebody: of sharing only their owner and `flags` are read."""
+    return cast("Table[Standard]", table)
+
+
 SHAREABLE: tuple[Shareable, ...] = (
-    Shareable(NETWORK, _ports_of_network, {SHARED: "shared", EXTERNAL: "external"}),  # type: ignore[arg-type]  # tables are read only here
+    Shareable(_any(NETWORK), _ports_of_network, {SHARED: "shared", EXTERNAL: "external"}),
     Shareable(
-        SECURITY_GROUP,  # type: ignore[arg-type]  # as above
+        _any(SECURITY_GROUP),
         lambda reader, id: reader.find(PORT, PORTS_OF_GROUP, id),
         {},
         "rbac-security-groups",
     ),
     Shareable(
-        SUBNET_POOL,  # type: ignore[arg-type]  # as above
+        _any(SUBNET_POOL),
         lambda reader, id: reader.find(SUBNET, BY_POOL, id),
         {SHARED: "shared"},
         "rbac-subnetpool",
     ),
     Shareable(
-        ADDRESS_SCOPE,  # type: ignore[arg-type]  # as above
+        _any(ADDRESS_SCOPE),
         lambda reader, id: reader.find(SUBNET_POOL, POOLS_OF_SCOPE, id),
         {SHARED: "shared"},
         "rbac-address-scope",
     ),
     Shareable(
-        ADDRESS_GROUP,  # type: ignore[arg-type]  # as above
+        _any(ADDRESS_GROUP),
         lambda reader, id: reader.find(SECURITY_GROUP_RULE, RULES_FROM_ADDRESSES, id),
         {},
         "rbac-address-group",
     ),
-    Shareable(QOS_POLICY, _with_policy, {SHARED: "shared"}, noun="policy"),  # type: ignore[arg-type]  # as above
+    Shareable(_any(QOS_POLICY), _with_policy, {SHARED: "shared"}, noun="policy"),
 )
 _BY_TYPE: Mapping[str, Shareable] = {each.type: each for each in SHAREABLE}
 
