@@ -341,6 +341,23 @@ def test_all_that_may_be_wrong_with_a_port_is_said() -> None:
     assert "nobody was asked" in drawn("port", Shown(revision=9))
 
 
+def test_port_is_found_by_its_name_and_several_of_one_name_by_their_ids() -> None:
+    async def scenario(scene: Scene) -> None:
+        ids = {name: port["id"] for name, port in scene.ports.items()}
+        by_name = await scene.ask("row", "a")
+        assert [row.key for scope in by_name.scopes for row in scope.rows.first] == [ids["a"]] * 2
+        assert [host.host for host in by_name.hosts] == ["one"]
+        await scene.world.update("port", ids["c"], name="a")
+        await scene.world.create("port", network_id=scene.ports["a"]["network_id"], name="a")  # bound nowhere
+        await scene.world.settle()
+        assert (await scene.ask("row", "a")).named == sorted((ids["a"], ids["c"]))
+        assert scene.world.push is not None
+        for name in ("net", "c"):
+            assert await answer(scene.world.push, "row", name) is None, "no port has this name"
+
+    on_scene(scenario)
+
+
 def test_word_longer_than_the_terminal_is_folded_and_loses_nothing() -> None:
     scope = ScopeShown(scope="x" * 200, hosts=[], rows=Listed(0))
     text = drawn("scope", Shown(revision=1, scopes=[scope]))
@@ -408,7 +425,13 @@ async def test_command_shows_what_others_did_to_a_real_switch(monkeypatch: pytes
         status, _, complaint = await alcor_show(cloud, "port", "absent")
         assert (status, complaint.strip()) == (
             1,
-            "alcor: no host is wanted to have port absent: it does not exist, or is bound to no host.",
+            "alcor: no host is wanted to have port absent: none has this id or name, or it is bound to no host.",
         )
+        for name in ("web", "web"):
+            another = {"network_id": network["id"], "name": name, "binding:host_id": "one"}
+            last = await cloud.rest.create("port", another)
+        status, _, complaint = await alcor_show(cloud, "port", "web")
+        assert (status, complaint.count(last["id"])) == (1, 1)
+        assert complaint.startswith("alcor: 2 have the name web; ask for one by its id: ")
         status, _, complaint = await alcor_show(cloud, "host")
         assert (status, complaint.strip()) == (2, "alcor: say which host: alcor show host NAME")

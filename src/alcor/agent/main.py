@@ -29,7 +29,7 @@ from alcor.agent.session import run as run_session
 from alcor.agent.switch import Bounds, Switch, SwitchGone, SwitchRefused
 from alcor.base.config import Settings
 from alcor.base.metrics import FLOWS_DERIVED, SWITCH_CONNECTS
-from alcor.base.net import Ip
+from alcor.base.net import Cidr, is_loopback
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.openflow.replies import PacketIn
 from alcor.dataplane.pipeline import tunnel_peers
@@ -227,14 +227,14 @@ class HostAgent:
 
 
 async def run(settings: Settings, features: Sequence[HostFeature], meters: Meters) -> None:
-    """The agent of this machine, until cancelled. Raises ValueError if the tunnel address is none."""
+    """The agent of this machine, until cancelled."""
     host = settings.host or socket.gethostname()
     rows = HostRows([kind for feature in features for kind in feature.rows])
     mappings = settings.bridge_mappings
     identity = HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge, mappings)
     session = Session(identity, rows, meters)
     agent = HostAgent(features, session, HostFacts(host, settings.tunnel_ip, 0), meters)
-    neighbours = TunnelNeighbours(Ip(settings.tunnel_ip))
+    neighbours = TunnelNeighbours(settings.tunnel_ip)
     agent.on_peers, agent.on_attached = neighbours.meet, neighbours.ask_all
     bridges = Bridges(settings.bridge, mappings)
     plug = Plug(settings.ovsdb, bridges, settings.tunnel_ip, agent.plugged)
@@ -243,6 +243,9 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
     gc.set_threshold(*GC_THRESHOLDS)
     log("agent started", host=host, bridge=settings.bridge, tunnel_ip=settings.tunnel_ip)
+    if is_loopback(Cidr(settings.tunnel_ip)):
+        to_do = "set tunnel_ip (--tunnel-ip) to this host's address in the network between hosts"
+        log_warning("no other host reaches this one", tunnel_ip=settings.tunnel_ip, to_do=to_do)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(), name="agent")
@@ -273,7 +276,8 @@ async def keep_switch(agent: HostAgent, where: str, bounds: Bounds, meters: Mete
             switch = await Switch.connect(where, heard, bounds)
         except SwitchGone as gone:
             if not is_told:
-                log_warning("switch out of reach", where=where, why=str(gone))
+                to_do = "start ovs-vswitchd, or set openflow_dir (--openflow-dir) and bridge (--bridge)"
+                log_warning("switch out of reach", where=where, why=str(gone), to_do=to_do)
             is_told = True
             await asyncio.sleep(SWITCH_RETRY_S)
             continue

@@ -7,6 +7,7 @@ An interface belongs to the port named in its `external_ids:iface-id`. Says what
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +73,17 @@ class Plug:
 
     async def start(self) -> None:
         """Connects, makes what is missing, and reports what is plugged; waits for as long as OVSDB is not there."""
+        is_told = False
         while True:
             try:
                 await asyncio.to_thread(self._connect)
                 return
             except _UNREACHABLE as error:
-                log_warning("ovsdb out of reach", remote=self._remote, reason=str(error))
+                if not is_told:
+                    to_do = "start Open vSwitch, or set ovsdb (--ovsdb) to where its ovsdb-server listens"
+                    log_warning("ovsdb out of reach", remote=self._remote, reason=str(error), to_do=to_do)
+                    logging.getLogger(idlutils.__name__).setLevel(logging.CRITICAL)  # it, too, has said why
+                is_told = True
                 await asyncio.sleep(RETRY_S)
 
     async def stop(self) -> None:

@@ -270,7 +270,9 @@ async def run(
             attempt = 0 if session.received else attempt + 1
             how = "refused" if isinstance(end, Refused) else "closed" if session.received else "unreachable"
             if attempt <= 1:  # it is said once, and counted each time
-                log_warning("session ended", host=session.identity.host, why=str(end))
+                hint = {"to_do": "start push, or set push (--push) to where it listens"}
+                facts = hint if how == "unreachable" else {}
+                log_warning("session ended", host=session.identity.host, why=str(end), **facts)
             session.end(how)
         await asyncio.sleep(backoff.wait_s(attempt))
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NewType, get_args, get_type_hints
 import msgspec
 
 from alcor.base.address import Address, is_local, parse_address, socket_path
-from alcor.base.net import Mac, parse_mac
+from alcor.base.net import Ip, Mac, parse_ip, parse_mac
 
 Ranges = NewType("Ranges", tuple[tuple[int, int], ...])  # inclusive bounds; as text `1:4095,10000:20000`
 Names = NewType("Names", tuple[str, ...])  # as text `one,two`
@@ -169,7 +169,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agent_tls_ca: Annotated[Path | None, S("file", "Authority (PEM) that signed push's certificate.")] = None
     bridge: Annotated[str, S("name", "The integration bridge.")] = "br-int"
     bridge_mappings: Annotated[Pairs, S("name:bridge,...", "Physical networks that this host reaches, each by a bridge of its own.")] = Pairs(())
-    tunnel_ip: Annotated[str, S("IP", "The host's address in the network between hosts.")] = "127.0.0.1"
+    tunnel_ip: Annotated[Ip, S("IP", "The host's address in the network between hosts.")] = Ip("127.0.0.1")
     ovsdb: Annotated[str, S("remote", "The host's ovsdb-server.")] = "unix:/var/run/openvswitch/db.sock"
     openflow_dir: Annotated[Path, S("folder", "Where vswitchd keeps its `<bridge>.mgmt` sockets.")] = Path("/var/run/openvswitch")
     bundle_max: Annotated[int, S("flows", "Flow changes in one atomic bundle.", low=1, high=10_000)] = 1_000
@@ -415,6 +415,7 @@ _FROM_TEXT: dict[Any, Callable[[str], Any]] = {
     Address: parse_address,
     Address | None: _address_or_none,
     Mac: parse_mac,
+    Ip: parse_ip,
 }
 
 

@@ -179,7 +179,9 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("hosts", "host", "port", "scope"))
-    parser.add_argument("name", nargs="?", help="the host, the port's id, or the scope, such as network:ID")
+    parser.add_argument(
+        "name", nargs="?", help="the host, the port's id or name, or the scope, such as network:ID"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 

@@ -25,7 +25,7 @@ from alcor.push.show import AgentRefused, HostShown, ScopeShown, Shown
 _ASKED = {"hosts": "hosts", "host": "host", "port": "row", "scope": "scope"}
 _UNKNOWN = {
     "host": "push knows no host {}: no agent of that name is connected, and no port is bound to it",
-    "port": "no host is wanted to have port {}: it does not exist, or is bound to no host",
+    "port": "no host is wanted to have port {}: none has this id or name, or it is bound to no host",
     "scope": "no row is in scope {}",
 }
 _GOOD = ("same", "in the switch")
@@ -44,6 +44,10 @@ async def run(options: argparse.Namespace, settings: Settings) -> int:
     if shown is None:
         print(f"alcor: {_UNKNOWN[options.what].format(options.name)}.", file=sys.stderr)
         return 1
+    if shown.named and not options.json:
+        known = f"{len(shown.named)} have the name {options.name}; ask for one by its id: {', '.join(shown.named)}"
+        print(f"alcor: {known}.", file=sys.stderr)
+        return 1
     with suppress(BrokenPipeError):  # whoever reads has seen enough
         if options.json:
             print(msgspec.json.format(msgspec.json.encode(shown)).decode(), flush=True)
@@ -55,7 +59,7 @@ async def run(options: argparse.Namespace, settings: Settings) -> int:
 def draw(what: str, shown: Shown, console: Console) -> None:
     """The answer for a person, as wide as the console is; nothing is cut off."""
     page = _Page(console)
-    page.line(f"Goal state at revision {shown.revision}.")
+    page.line(f"What is wanted of hosts, as the log says it up to its revision {shown.revision}.")
     match what:
         case "hosts":
             _draw_hosts(page, shown.hosts)

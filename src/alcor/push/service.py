@@ -96,6 +96,16 @@ class Service:
         """Which agents were refused lately."""
         return self._refusals.listed()
 
+    async def named(self, name: str) -> list[str]:
+        """The ids of what stands for rows and has this name."""
+        tables = {made_from.table for feature in self._features for made_from in feature.derivations}
+        found = []
+        for table in (table for table in tables if "name" in table.kind.__struct_fields__):
+            for stored in self._store.tables.snapshot_scan(table):
+                found += [each.id for each in stored if each.name == name]
+                await asyncio.sleep(0)
+        return found
+
     def start(self) -> None:
         """Follows the store and begins to load; hosts wait until that is done."""
         self._unsubscribe = self._store.subscribe(self._on_changes, self.on_reset)

@@ -6,7 +6,7 @@ field by field in docs/show.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from alcor.push.core import Publisher
 from alcor.push.session import HostSession
 
 ROWS_MAX = 2_000  # listed in one answer; the rest is counted
+NAMED_MAX = 200  # listed of those that have a name
 HOSTS_MAX = 200  # asked for one answer; the others are not
 SLICE = 500  # things looked at before others in the loop get their turn
 
@@ -90,6 +91,7 @@ class Shown(msgspec.Struct, kw_only=True):
     hosts: list[HostShown] = []
     scopes: list[ScopeShown] = []
     refused: list[AgentRefused] = []  # the latest first
+    named: list[str] = []  # keys of rows, where several have the name that was asked for
 
 
 class Source(Protocol):
@@ -102,12 +104,15 @@ class Source(Protocol):
     def refused(self) -> list[AgentRefused]:
         """Which agents were refused lately."""
 
+    def named(self, name: str) -> Awaitable[list[str]]:
+        """The ids of what stands for rows and has this name."""
+
     def inspect(self, session: HostSession, what: str, name: str) -> Awaitable[Held | str]:
         """What the host has, or why it does not say."""
 
 
 async def answer(source: Source, what: str, name: str) -> Shown | None:
-    """The answer to `hosts`, `host NAME`, `scope NAME` or `row KEY`; None if there is no such thing."""
+    """The answer to `hosts`, `host NAME`, `scope NAME` or `row KEY-OR-NAME`; None if there is no such thing."""
     match what:
         case "hosts":
             return await _all_hosts(source)
@@ -155,14 +160,10 @@ async def _one_scope(source: Source, name: str) -> Shown | None:
 async def _one_row(source: Source, key: str) -> Shown | None:
     """Where the row stands; the hosts whose own row it is are asked what became of it."""
     publisher = source.publisher
-    places = []
-    for number, scope in enumerate(list(publisher.goal.compiler.scopes())):
-        if number % SLICE == 0:
-            await asyncio.sleep(0)
-        if key in publisher.goal.compiler.rows(scope):
-            places.append(scope)
-    if not places:
-        return None
+    found = await _placed(publisher, [key]) or await _placed(publisher, (await source.named(key))[:NAMED_MAX])
+    if len(found) != 1:
+        return Shown(revision=publisher.position.revision, named=sorted(found)) if found else None
+    [(key, places)] = found.items()
     own = host_scope("")
     bound = [scope.removeprefix(own) for scope in places if scope.startswith(own)]
     hosts = await _told_many(source, bound, "row", key)
@@ -170,6 +171,18 @@ async def _one_row(source: Source, key: str) -> Shown | None:
         told.row_states = _row_states(publisher, told, key, places)
     scopes = await _scopes(publisher, sorted(places), key)
     return Shown(revision=publisher.position.revision, hosts=hosts, scopes=scopes)
+
+
+async def _placed(publisher: Publisher, keys: Collection[str]) -> dict[str, list[str]]:
+    """The scopes in which there are rows under these keys."""
+    found: dict[str, list[str]] = {}
+    for number, scope in enumerate(list(publisher.goal.compiler.scopes()) if keys else ()):
+        if number % max(SLICE // len(keys), 1) == 0:
+            await asyncio.sleep(0)
+        rows = publisher.goal.compiler.rows(scope)
+        for key in (key for key in keys if key in rows):
+            found.setdefault(key, []).append(scope)
+    return found
 
 
 async def _told_many(source: Source, hosts: Iterable[str], what: str, name: str) -> list[HostShown]:
