@@ -154,3 +154,45 @@ async def test_pool_is_shared_only_with_who_sees_its_address_scope(api: Door) ->
     await share(api, "address_scope", scope["id"], OTHER)
     await share(api, "subnetpool", pool["id"], OTHER)
     assert await seen(api, "subnetpools", OTHER) == [pool["id"]]
+
+
+async def test_network_is_external_while_any_policy_makes_it_so_and_only_those_projects_see_it(
+    api: Door,
+) -> None:
+    network = await api.create("network")
+    for_other = await share(api, "network", network["id"], OTHER, "access_as_external")
+    assert (await api.show("network", network["id"]))["router:external"] is True
+    assert await seen(api, "networks", OTHER) == [network["id"]]
+    assert await seen(api, "networks", THIRD) == []
+    for_third = await share(api, "network", network["id"], THIRD, "access_as_external")
+    await api.delete("rbac_policy", for_other["id"])
+    assert (await api.show("network", network["id"]))["router:external"] is True
+    assert await seen(api, "networks", OTHER) == []
+    await api.update("rbac_policy", for_third["id"], target_tenant=OTHER)
+    assert await seen(api, "networks", OTHER) == [network["id"]]
+    await api.update("network", network["id"], **{"router:external": False})
+    assert await api.list("rbac-policies", object_id=network["id"]) == []
+
+
+async def test_subnets_of_an_external_network_are_seen_as_the_network_is(api: Door) -> None:
+    network = await api.create("network")
+    subnet = await api.create("subnet", network_id=network["id"], ip_version=4, cidr="192.0.2.0/24")
+    await share(api, "network", network["id"], OTHER, "access_as_external")
+    assert await seen(api, "subnets", OTHER) == [subnet["id"]]
+    assert await seen(api, "subnets", THIRD) == []
+
+
+async def test_there_is_one_default_external_network_and_everybody_sees_it(api: Door) -> None:
+    inside = await api.create("network", is_default=True)
+    assert inside["is_default"] is False
+    outside = await api.create("network", **{"router:external": True, "is_default": True})
+    assert outside["is_default"] is True
+    (policy,) = await api.list("rbac-policies", object_id=outside["id"])
+    path = f"rbac-policies/{policy['id']}"
+    assert await refused(api, "DELETE", path) == (409, "RbacPolicyInUse")
+    moved = {"rbac_policy": {"target_tenant": THIRD}}
+    assert await refused(api, "PUT", path, moved) == (409, "RbacPolicyInUse")
+    second = {"network": {"router:external": True, "is_default": True}}
+    assert await refused(api, "POST", "networks", second) == (409, "DefaultExternalNetworkExists")
+    found = await api.update("network", outside["id"], **{"router:external": False})
+    assert found["is_default"] is False

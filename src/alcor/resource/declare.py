@@ -276,6 +276,7 @@ class Extends:
     answers: Mapping[str, Callable[[Reader, str, Any], Any]] = field(default_factory=dict)
     is_shared: IsShared[Any] | None = None  # as Resource's; one that says so is enough
     shared_ids: SharedIds | None = None
+    opens: tuple[str, ...] = ()  # attributes by which policy asks whether it is shared, beside `shared`
 
 
 @dataclass(frozen=True)

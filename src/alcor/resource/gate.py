@@ -41,6 +41,7 @@ class Gate(Generic[T]):
         )
         declared: list[Resource[T] | Extends] = [resource, *extends]
         self._sharing = [each.is_shared for each in declared if each.is_shared is not None]
+        self._opens = {"shared", *(name for each in extends for name in each.opens)}
         self._shared_ids = [each.shared_ids for each in declared if each.is_shared is not None]
 
         self.unruled: frozenset[str] = frozenset()  # set by the shape, as are `names` and `value`
@@ -56,6 +57,10 @@ class Gate(Generic[T]):
         """Whether an object can be seen by a project that does not own it."""
         leads = (self.seen_with, self.parent and self.parent.is_shareable)
         return bool(self._sharing) or any(leads)
+
+    def opens(self, name: str) -> bool:
+        """Whether a rule asks by this attribute for what is shared with the caller."""
+        return name in self._opens or (self.seen_with is not None and self.seen_with.opens(name))
 
     def rights(self, asked: Asked) -> Rights:
         """What the caller may, worked out once a request."""

@@ -49,7 +49,7 @@ class ObjectTarget:
             named = gate.named(self._reader, self._stored, other.resource.name) if other is not None else None
             if named is not None:
                 return ObjectTarget(named[0], self._reader, (self._caller, named[1])).value(collection, name)
-        if name == "shared":
+        if gate.opens(name):
             return gate.is_shared(self._reader, self._caller.project_id, self._stored)
         found = gate.value(self._reader, self._stored, name)
         if found is None and gate.seen_with is not None:

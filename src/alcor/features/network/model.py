@@ -33,6 +33,7 @@ class Network(Standard, frozen=True, kw_only=True):
     admin_state_up: Annotated[bool, Api(put=True)] = True
     shared: Annotated[bool, Api(put=True, set_by="admin")] = False
     external: Annotated[bool, Api(name="router:external", put=True, set_by="admin")] = False
+    is_default: Annotated[bool, Api(put=True, set_by="admin")] = False  # among external networks
     port_security_enabled: Annotated[bool, Api(put=True)] = True  # default for the network's ports
     mtu: Annotated[int, Api(put=True, minimum=0)] = 0  # bytes of an IP packet; asked for as 0: the most
     network_type: Annotated[
@@ -64,11 +65,12 @@ NUMBERS: Pool[Network] = Pool(
 )
 BY_PROJECT: Index[Network] = Index("project_id", lambda network: (network.project_id,))
 BY_NAME: Index[Network] = Index("name", lambda network: (network.name,) if network.name else ())
-FOR_ALL: Index[Network] = Index(
-    "for_all", lambda network: (True,) if network.shared or network.external else ()
-)
+FOR_ALL: Index[Network] = Index("for_all", lambda network: (True,) if network.shared else ())
+THE_DEFAULT: Index[Network] = Index("default", lambda network: (True,) if network.is_default else ())
 
-NETWORK: Table[Network] = Table("network", Network, indexes=(BY_PROJECT, BY_NAME, FOR_ALL), pools=(NUMBERS,))
+NETWORK: Table[Network] = Table(
+    "network", Network, indexes=(BY_PROJECT, BY_NAME, FOR_ALL, THE_DEFAULT), pools=(NUMBERS,)
+)
 
 
 class Segment(Standard, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 
 import msgspec
 
+from alcor.base.errors import Conflict
 from alcor.features.agent.model import AGENT
 from alcor.features.agent.model import BY_HOST as AGENTS_OF_HOST
 from alcor.features.network.model import (
@@ -14,6 +15,7 @@ from alcor.features.network.model import (
     NUMBERS_WITHOUT_VNI,
     SEGMENT,
     SEGMENTS_OF_NETWORK,
+    THE_DEFAULT,
     TYPES_WITH_BRIDGE,
     VLAN,
     VXLAN,
@@ -32,7 +34,7 @@ def on_create(txn: Txn, ctx: Context, new: Network) -> Network:
     """The network with a number of its own. Raises Invalid for what cannot be carried, and where no number is left."""
     is_asked = any(getattr(new, field) is not None for field in _PROVIDER if field in ctx.given)
     providers = reserve(txn, ctx, new.providers if is_asked else ())
-    new = _carried_by(new, providers)
+    new = _only_default(txn, _carried_by(new, providers))
     return msgspec.structs.replace(new, vni=_number(txn, providers), mtu=_mtu(ctx, new))
 
 
@@ -60,7 +62,7 @@ def on_update(txn: Txn, ctx: Context, old: Network, new: Network) -> Network:
         _renumber(txn, ctx, old, new)
     if "mtu" in ctx.given:
         new = msgspec.structs.replace(new, mtu=_mtu(ctx, new))
-    return new
+    return _only_default(txn, new)
 
 
 def on_delete(txn: Txn, ctx: Context, old: Network) -> None:
@@ -69,7 +71,7 @@ def on_delete(txn: Txn, ctx: Context, old: Network) -> None:
 
 def is_shared(reader: Reader, project_id: str, network: Network) -> bool:
     """Whether every project may see the network and have ports on it."""
-    return network.shared or network.external
+    return network.shared
 
 
 def shared_ids(reader: Reader, project_id: str) -> list[str]:
@@ -86,6 +88,20 @@ def is_carried(reader: Reader, network: Network, host: str) -> bool:
         provider.network_type not in TYPES_WITH_BRIDGE or provider.physical_network in mappings
         for provider in network.providers
     )
+
+
+def _only_default(txn: Txn, network: Network) -> Network:
+    """The network, the default one only if it is external. Raises Conflict where another one is."""
+    if not network.is_default:
+        return network
+    if not network.external:
+        return msgspec.structs.replace(network, is_default=False)
+    there = txn.first(NETWORK, THE_DEFAULT, True)
+    if there is not None and there.id != network.id:
+        raise Conflict(
+            f"A default external network already exists: {there.id}.", type="DefaultExternalNetworkExists"
+        )
+    return network
 
 
 def _carried_by(network: Network, providers: tuple[Provider, ...]) -> Network:

@@ -51,6 +51,11 @@ class Shareable:
         """Its name in `object_type`."""
         return self.table.name
 
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What policies may allow."""
+        return (SHARED, EXTERNAL) if EXTERNAL in self.flags else (SHARED,)
+
 
 def _ports_of_network(reader: Reader, id: str) -> Iterable[Standard]:
     ports = reader.find(PORT, PORTS_OF_NETWORK, id)
@@ -106,11 +111,10 @@ def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:
             f"Invalid input for operation: '{new.object_type}' is not a valid RBAC object type.",
             type="InvalidInput",
         )
-    actions = (SHARED, EXTERNAL) if EXTERNAL in shareable.flags else (SHARED,)
-    if new.action not in actions:
+    if new.action not in shareable.actions:
         raise Invalid(
             f"Invalid input for operation: '{new.action}' is not a valid action for object type"
-            f" '{shareable.type}'. Valid actions: {', '.join(actions)}.",
+            f" '{shareable.type}'. Valid actions: {', '.join(shareable.actions)}.",
             type="InvalidInput",
         )
     new = msgspec.structs.replace(new, object_type=shareable.type)
@@ -133,14 +137,17 @@ def on_update(txn: Txn, ctx: Context, old: RbacPolicy, new: RbacPolicy) -> RbacP
     if new.target_tenant not in (old.target_tenant, EVERYBODY):
         _check_unused(txn, old)
     if new.target_tenant != old.target_tenant:
-        _flag(txn, ctx, old, is_set=False)
-        _flag(txn, ctx, new, is_set=True)
+        _check_default(txn, old)
+        if new.action == SHARED:
+            _flag(txn, ctx, old, is_set=False)
+            _flag(txn, ctx, new, is_set=True)
     return new
 
 
 def on_delete(txn: Txn, ctx: Context, old: RbacPolicy) -> None:
     """Takes the object's own flag back too. Raises Conflict where the target still uses the object."""
     _check_unused(txn, old)
+    _check_default(txn, old)
     _flag(txn, ctx, old, is_set=False)
 
 
@@ -184,11 +191,23 @@ def _check_unused(txn: Txn, policy: RbacPolicy) -> None:
         project = user.project_id
         if project in ("", owner) or project in others or policy.target_tenant not in (project, EVERYBODY):
             continue
-        raise Conflict(
-            f"RBAC policy on object {policy.object_id} cannot be removed because other objects depend on it."
-            f"\nDetails: {user.id} of project {project} uses it.",
-            type="RbacPolicyInUse",
-        )
+        raise _in_use(policy, f"{user.id} of project {project} uses it.")
+
+
+def _check_default(txn: Txn, policy: RbacPolicy) -> None:
+    """Raises Conflict where the default external network would not be for everybody any more."""
+    if policy.action != EXTERNAL or policy.target_tenant != EVERYBODY:
+        return
+    if txn.get(NETWORK, policy.object_id).is_default:
+        raise _in_use(policy, "Default external networks must be shared to everyone.")
+
+
+def _in_use(policy: RbacPolicy, details: str) -> Conflict:
+    return Conflict(
+        f"RBAC policy on object {policy.object_id} cannot be removed because other objects depend on it."
+        f"\nDetails: {details}",
+        type="RbacPolicyInUse",
+    )
 
 
 def _check_unshared(txn: Txn, policy: RbacPolicy) -> None:
@@ -205,15 +224,29 @@ def _check_unshared(txn: Txn, policy: RbacPolicy) -> None:
 
 
 def _flag(txn: Txn, ctx: Context, policy: RbacPolicy, *, is_set: bool) -> None:
-    """Makes the object's own field say what the policy for everybody says."""
+    """Makes the object's own field say what its policies say: shared with everybody, external to anybody."""
     shareable = _BY_TYPE[policy.object_type]
     field = shareable.flags.get(policy.action)
-    if field is None or policy.target_tenant != EVERYBODY:
+    if field is None or (policy.action == SHARED and policy.target_tenant != EVERYBODY):
+        return
+    if policy.action == EXTERNAL and any(other.id != policy.id for other in _external(txn, policy.object_id)):
         return
     shared = txn.get(shareable.table, policy.object_id)
     if getattr(shared, field) != is_set:
         changes = {field: is_set, "revision_number": shared.revision_number + 1, "updated_at": ctx.now}
         txn.update(shareable.table, msgspec.structs.replace(shared, **changes))
+
+
+def _external(reader: Reader, network_id: str) -> list[RbacPolicy]:
+    return [each for each in reader.find(RBAC_POLICY, BY_OBJECT, network_id) if each.action == EXTERNAL]
+
+
+def _withdraw(txn: Txn, id: str, action: str) -> None:
+    """Takes away what lets everybody use the object, and of an external network whatever lets anybody."""
+    shared = txn.find(RBAC_POLICY, BY_ALL, (id, SHARED, EVERYBODY))
+    for policy in shared if action == SHARED else _external(txn, id):
+        _check_unshared(txn, policy)
+        txn.delete(RBAC_POLICY, policy.id)
 
 
 def _policy_for_all(txn: Txn, ctx: Context, shared: Standard, place: tuple[str, str]) -> None:
@@ -236,16 +269,14 @@ def _policy_for_all(txn: Txn, ctx: Context, shared: Standard, place: tuple[str, 
 
 def _extension(shareable: Shareable) -> Extends:
     """What sharing adds to one type of object."""
-    kind, flags = shareable.type, shareable.flags
+    kind, flags, actions = shareable.type, shareable.flags, shareable.actions
 
     def is_shared(reader: Reader, project_id: str, shared: Standard) -> bool:
-        keys = [(shared.id, SHARED, target) for target in (project_id, EVERYBODY)]
-        return any(reader.count(RBAC_POLICY, BY_ALL, key) for key in keys) or (
-            EXTERNAL in flags and reader.count(RBAC_POLICY, BY_ALL, (shared.id, EXTERNAL, project_id)) > 0
-        )
+        keys = [(shared.id, action, target) for action in actions for target in (project_id, EVERYBODY)]
+        return any(reader.count(RBAC_POLICY, BY_ALL, key) for key in keys)
 
     def shared_ids(reader: Reader, project_id: str) -> list[str]:
-        keys = [(kind, SHARED, project_id), (kind, SHARED, EVERYBODY), (kind, EXTERNAL, project_id)]
+        keys = [(kind, action, target) for action in actions for target in (project_id, EVERYBODY)]
         return [policy.object_id for key in keys for policy in reader.find(RBAC_POLICY, BY_TARGET, key)]
 
     def after_create(txn: Txn, ctx: Context, shared: Standard) -> None:
@@ -260,10 +291,7 @@ def _extension(shareable: Shareable) -> Extends:
             if getattr(new, field):
                 _policy_for_all(txn, ctx, new, (kind, action))
             else:
-                policy = txn.first(RBAC_POLICY, BY_ALL, (new.id, action, EVERYBODY))
-                if policy is not None:
-                    _check_unshared(txn, policy)
-                    txn.delete(RBAC_POLICY, policy.id)
+                _withdraw(txn, new.id, action)
 
     def on_delete(txn: Txn, ctx: Context, old: Standard) -> None:
         for policy in txn.find(RBAC_POLICY, BY_OBJECT, old.id):
@@ -282,6 +310,7 @@ def _extension(shareable: Shareable) -> Extends:
         on_delete=on_delete,
         is_shared=is_shared,
         shared_ids=shared_ids,
+        opens=("router:external",) if EXTERNAL in flags else (),
         answers={"shared": tell} if "shared" in shareable.table.kind.__struct_fields__ else {},
     )
 
