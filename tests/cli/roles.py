@@ -4,6 +4,7 @@
 import asyncio
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -68,11 +69,6 @@ class Roles:
         """Whether every emulated host is."""
         return [agent["alive"] for agent in await self.apis["one"].find("agent")] == [True] * len(HOSTS)
 
-    def replace_log(self, copy: Path) -> None:
-        """Put another file under all processes, as `mv` does."""
-        shutil.copy(copy, self.log.with_suffix(".new"))
-        self.log.with_suffix(".new").replace(self.log)
-
     async def _answers(self, name: str) -> bool:
         assert self.running[name].is_running, self.running[name].last_words()
         try:
@@ -107,3 +103,18 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(UNTIL_S_MAX):
         while not await holds():
             await asyncio.sleep(0.02)
+
+
+def copy_log(log: Path, to: Path) -> None:
+    """A copy of what a running process writes, whole."""
+    source, copy = sqlite3.connect(f"file:{log}?mode=ro", uri=True), sqlite3.connect(to)
+    source.backup(copy)
+    copy.execute("PRAGMA journal_mode = delete")
+    source.close()
+    copy.close()
+
+
+def replace_log(log: Path, copy: Path) -> None:
+    """Put another file under all who have the log open, as `mv` does."""
+    shutil.copy(copy, log.with_suffix(".new"))
+    log.with_suffix(".new").replace(log)

@@ -12,7 +12,7 @@ import pytest
 
 from alcor.lab import LabFailure
 from alcor.lab.rest import Body, Rest
-from tests.cli.roles import HOSTS, Roles, roles, until
+from tests.cli.roles import HOSTS, Roles, copy_log, replace_log, roles, until
 
 Site = tuple[Roles, Body]
 
@@ -110,7 +110,7 @@ async def test_older_copy_of_the_file_is_what_every_process_converges_to(site: S
     later = await two.create("port", port_on(network, "h3"))
     await two.update("port", stays["id"], {"binding:host_id": "h4"})
     await until(lambda: cloud.is_settled(2))
-    cloud.replace_log(tmp_path / "older.db")
+    replace_log(cloud.log, tmp_path / "older.db")
     await until(lambda: cloud.is_settled(2))
     for api in cloud.apis:
         assert await cloud.ports(api) == before, api
@@ -146,12 +146,3 @@ class Answered:
                     mine.append(port)
             except LabFailure:
                 await asyncio.sleep(0.02)
-
-
-def copy_log(log: Path, to: Path) -> None:
-    """A copy of what a running process writes, whole."""
-    source, copy = sqlite3.connect(f"file:{log}?mode=ro", uri=True), sqlite3.connect(to)
-    source.backup(copy)
-    copy.execute("PRAGMA journal_mode = delete")
-    source.close()
-    copy.close()
