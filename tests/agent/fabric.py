@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from alcor.agent.switch import Bounds
 from alcor.base.net import Ip, Mac, ip_int, mac_of
 from alcor.base.telemetry import Meters
 from alcor.dataplane.rows import HostFacts, Interface
-from alcor.dataplane.values import Flow
+from alcor.dataplane.values import Action, Flow
 from alcor.features.host import HOST
 from alcor.lab import Host, Underlay, Vm, VmSpec
 from alcor.lab.traffic import Capture
@@ -195,6 +195,9 @@ class FakeConnection:
 
     async def flush_ct_zone(self, zone: int) -> None:
         self.flushed.append(zone)
+
+    async def packet_out(self, packet: bytes, actions: Sequence[Action]) -> None:
+        self.switch.packet_out(packet, actions)
 
     async def keep_meters(self, used: Collection[int]) -> None:
         self.switch.keep_meters(used)

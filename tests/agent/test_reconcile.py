@@ -9,7 +9,7 @@ from alcor.agent.reconcile import Reconciler, Repairs
 from alcor.base.metrics import FLOW_CHANGES, FLOW_FAILURES, FLOW_REPAIRS
 from alcor.base.telemetry import Meters
 from alcor.dataplane.pipeline import COOKIE
-from alcor.dataplane.values import Flow, Output, match
+from alcor.dataplane.values import Action, Flow, Output, match
 
 
 @dataclass
@@ -27,6 +27,7 @@ class MemorySwitch:
     sent: list[tuple[list[Flow], list[Flow]]] = field(default_factory=list)
     flushed: list[int] = field(default_factory=list)
     kept: list[set[int]] = field(default_factory=list)
+    put_out: list[bytes] = field(default_factory=list)
 
     async def dump(self) -> list[Flow]:
         return list(self.flows.values())
@@ -41,6 +42,9 @@ class MemorySwitch:
 
     async def flush_ct_zone(self, zone: int) -> None:
         self.flushed.append(zone)
+
+    async def packet_out(self, packet: bytes, actions: Sequence[Action]) -> None:
+        self.put_out.append(packet)
 
     async def keep_meters(self, used: Collection[int]) -> None:
         self.kept.append(set(used))

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
+from alcor.agent.announce import Announcements
 from alcor.agent.claims import WINDOW_S, Claims
 from alcor.agent.derive import Change, Deriver, Place
 from alcor.agent.dial import dialler
@@ -86,6 +87,7 @@ class HostAgent:
         )
         self.inspector = Inspector(session, self.survey.held)
         self._claims = Claims(session.claim, self._mute)
+        self._announcements = Announcements(self.deriver.wanted)
 
     def rows_changed(self, changed: Changed) -> None:
         """The session has received something."""
@@ -148,6 +150,7 @@ class HostAgent:
         self._realised.changed(inbox.places)
         self._touched.update(key for scope, key in inbox.places if scope == self._scope)
         self._touched.update(inbox.interfaces)
+        self._announcements.changed(change.adds.values())
         self.on_peers(peer for flow in change.adds.values() for peer in tunnel_peers(flow))
         try:
             await self._to_switch(inbox, before, change)
@@ -155,6 +158,8 @@ class HostAgent:
                 await self.reconciler.settle()
             if inbox.is_audit_due:
                 await self.reconciler.audit()
+            if self._announcements.is_due and self.reconciler.is_attached:
+                await self._announce()
         except SwitchGone:
             self.reconciler.detach()
         if self.reconciler.is_attached and not self.reconciler.keeps_inherited:
@@ -166,6 +171,14 @@ class HostAgent:
             async with asyncio.timeout(ENTER_WAIT_S):
                 await self._entered.wait()
         self._entered.set()
+
+    async def _announce(self) -> None:
+        """Tells machines here whose address is another's now; what is too much at once waits."""
+        loop = asyncio.get_running_loop()
+        for packet, actions in self._announcements.take(loop.time()):
+            await self.reconciler.put_out(packet, actions)
+        if self._announcements.is_due:
+            loop.call_later(WINDOW_S, self._ring)
 
     def _mute(self, iface_id: str) -> None:
         """Lets the switch tell nothing of the port for a while."""

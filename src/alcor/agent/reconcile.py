@@ -17,7 +17,7 @@ from alcor.agent.switch import SwitchGone
 from alcor.base.metrics import FLOW_CHANGES, FLOW_FAILURES, FLOW_REPAIRS
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.pipeline import CLASSIFY, COOKIE
-from alcor.dataplane.values import Flow, Meter
+from alcor.dataplane.values import Action, Flow, Meter
 
 AT_ONCE_MAX = 1_000  # flows given to the switch at once, and so atomically
 TOLD_MAX = 10  # failures told one by one; the rest are counted
@@ -49,6 +49,9 @@ class FlowSwitch(Protocol):
 
     async def flush_ct_zone(self, zone: int) -> None:
         """Forgets all connections of a zone."""
+
+    async def packet_out(self, packet: bytes, actions: Sequence[Action]) -> None:
+        """Does actions with a packet that came in by no port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,11 @@ class Reconciler:
         if self._switch is None:
             raise SwitchGone("the agent has no connection to its switch")
         return await self._switch.dump()
+
+    async def put_out(self, packet: bytes, actions: Sequence[Action]) -> None:
+        """Does actions with a packet, where there is a switch."""
+        if self._switch is not None:
+            await self._switch.packet_out(packet, actions)
 
     async def audit(self) -> Repairs:
         """Compares the switch with what is wanted, and mends and counts what is other."""

@@ -7,10 +7,10 @@ packet on. Tunnel ports are Geneve's: key, addresses and the one option that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from alcor.base.clock import Clock
-from alcor.dataplane.values import Flow, Match, Meter
+from alcor.dataplane.values import Action, Flow, Match, Meter
 from alcor.testing.conntrack import Conntrack
 from alcor.testing.ovs.check import FlowRefused, checked_pattern
 from alcor.testing.ovs.classifier import Ambiguity, Classifier, Rule, rule_of
@@ -18,11 +18,14 @@ from alcor.testing.ovs.execute import Emission, PacketIn, Passage, Switchboard
 from alcor.testing.ovs.flight import InFlight
 from alcor.testing.ovs.fragments import Fragments
 from alcor.testing.ovs.meters import Meters
-from alcor.testing.ovs.state import HEADERS_FROM, new_state, pattern_of
+from alcor.testing.ovs.state import HEADERS_FROM, State, new_state, pattern_of
 from alcor.testing.ovs.translate import NO_TUNNEL, Port, Tunnel, arrive
 from alcor.testing.packet import Packet
 
 __all__ = ["Ambiguity", "Emission", "FakeSwitch", "FlowRefused", "PacketIn", "Port", "Tunnel"]
+
+CONTROLLER = 0xFFFD  # by which a packet comes in that the agent puts out
+_OWN_TABLE = 253  # while such a packet is on its way
 
 
 class FakeSwitch:
@@ -111,11 +114,25 @@ class FakeSwitch:
         state = new_state()
         arrive(state, port, tunnel)
         came_in = self._ports.get(port)
+        frame = packet if isinstance(packet, bytes) else packet.build()
         recirculations = 1 if came_in is not None and came_in.is_tunnel else 0
+        return self._carry(0, state, InFlight(bytearray(frame), tunnel.dst), recirculations)
+
+    def packet_out(self, packet: bytes, actions: Sequence[Action]) -> list[Emission]:
+        """Do actions with a packet that came in by no port; what leaves the switch, in order."""
+        state = new_state()
+        arrive(state, CONTROLLER, NO_TUNNEL)
+        doing = Flow(_OWN_TABLE, 0, (), tuple(actions))
+        self._table(_OWN_TABLE).add(rule_of(doing, checked_pattern(doing)))
+        try:
+            return self._carry(_OWN_TABLE, state, InFlight(bytearray(packet), NO_TUNNEL.dst), 0)
+        finally:
+            del self._tables[_OWN_TABLE]
+
+    def _carry(self, table: int, state: State, packet: InFlight, recirculations: int) -> list[Emission]:
         board = Switchboard(self._tables, self._ports, self.conntrack, self._fragments, self._meters)
         passage = Passage(board, recirculations)
-        frame = packet if isinstance(packet, bytes) else packet.build()
-        passage.start(0, state[:HEADERS_FROM], InFlight(bytearray(frame), tunnel.dst))
+        passage.start(table, state[:HEADERS_FROM], packet)
         self.abandoned += passage.abandoned
         self.out_of_bounds += passage.out_of_bounds
         for packet_in in passage.packet_ins:

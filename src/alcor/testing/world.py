@@ -32,14 +32,14 @@ from alcor.base.net import Ip, Mac, ip_int
 from alcor.base.telemetry import Meters
 from alcor.base.wire.stream import Stream, StreamClosed
 from alcor.dataplane.rows import HostFacts, Interface
-from alcor.dataplane.values import Flow
+from alcor.dataplane.values import Action, Flow
 from alcor.features.control import GOAL, REST, SCHEMA
 from alcor.features.host import HOST
 from alcor.push.service import Service, Unwelcome
 from alcor.resource.context import World as Outer
 from alcor.resource.engine import Engine
 from alcor.store.store import Outside, Store
-from alcor.testing.fake_switch import Emission, FakeSwitch
+from alcor.testing.fake_switch import CONTROLLER, Emission, FakeSwitch
 from alcor.testing.loop import LoopClock
 from alcor.testing.machine import Machine
 from alcor.testing.memory_log import Disk, MemoryLog
@@ -59,8 +59,9 @@ class Refused(AssertionError):
 class _Connection:
     """A fake switch as an agent sees it."""
 
-    def __init__(self, switch: FakeSwitch) -> None:
-        self._switch = switch
+    def __init__(self, host: WorldHost) -> None:
+        self._host = host
+        self._switch = host.switch
 
     async def dump(self) -> list[Flow]:
         return self._switch.dump()
@@ -76,6 +77,17 @@ class _Connection:
     async def flush_ct_zone(self, zone: int) -> None:
         self._switch.conntrack.flush(zone)
 
+    async def packet_out(self, packet: bytes, actions: Sequence[Action]) -> None:
+        self._host.world.carry(self._host.name, CONTROLLER, _PutOut(packet, tuple(actions)))
+
+
+@dataclass(frozen=True)
+class _PutOut:
+    """A packet of an agent, and what its switch is to do with it."""
+
+    packet: bytes
+    actions: tuple[Action, ...]
+
 
 @dataclass
 class _Wire:
@@ -83,7 +95,7 @@ class _Wire:
 
     host: str
     port: int
-    emission: Emission | Packet
+    emission: Emission | Packet | _PutOut
 
 
 class WorldHost:
@@ -112,7 +124,7 @@ class WorldHost:
         session = Session(HostIdentity(self.name, self.tunnel_ip, "world", bridge_mappings=mappings), rows)
         agent = self.agent = HostAgent(HOST, session, HostFacts(self.name, self.tunnel_ip, 0), Meters())
         self.agent.plugged(Plugged(tuple(self.interfaces.values()), (), TUNNEL_OFPORT, self.uplinks))
-        self.agent.switch_connected(_Connection(self.switch))
+        self.agent.switch_connected(_Connection(self))
         self.switch.on_packet_in = lambda packet: agent.packet_told(packet.userdata)
         backoff = Backoff(100, 1_000, self.world.random)
         self._tasks = [
@@ -133,7 +145,7 @@ class WorldHost:
         self.switch.clear()
         if self.agent:
             self.agent.switch_gone()
-            self.agent.switch_connected(_Connection(self.switch))
+            self.agent.switch_connected(_Connection(self))
 
     async def cut(self) -> None:
         """Breaks the session, and lets none open until `mend`."""
@@ -326,7 +338,7 @@ class World:
             if (where, tag) == (name, vlan) and machine.mac != packet.src:
                 machine.receive(replace(packet, vlan=None))
 
-    def carry(self, host: str, port: int, packet: Packet) -> None:
+    def carry(self, host: str, port: int, packet: Packet | _PutOut) -> None:
         """Takes a packet from a machine into its switch and onwards, until it and its answers have arrived."""
         is_outer = not self._under_way
         self._under_way.append(_Wire(host, port, packet))
@@ -342,10 +354,13 @@ class World:
 
     def _deliver(self, wire: _Wire) -> None:
         switch = self.hosts[wire.host].switch
-        if isinstance(wire.emission, Packet):
-            out = switch.receive(wire.port, wire.emission)
-        else:
-            out = switch.receive(wire.port, wire.emission.frame, wire.emission.tunnel)
+        match wire.emission:
+            case Packet() as packet:
+                out = switch.receive(wire.port, packet)
+            case _PutOut() as put:
+                out = switch.packet_out(put.packet, put.actions)
+            case emission:
+                out = switch.receive(wire.port, emission.frame, emission.tunnel)
         assert not switch.ambiguities, switch.ambiguities
         for emission in out:
             if emission.port == TUNNEL_OFPORT:
