@@ -57,7 +57,7 @@ def test_ranges_are_read_from_text_and_from_a_list(tmp_path: Path) -> None:
     said = load(
         {"network_vlan_ranges": "one:5:9, two", "bridge_mappings": "one:br-one", "flat_networks": ""}, {}
     )
-    assert said.network_vlan_ranges == (("one", 5, 9), ("two", 1, 0))
+    assert said.network_vlan_ranges == (("one", 5, 9), ("two", 1, 4094))
     assert text_of(said.network_vlan_ranges) == "one:5:9,two"
     assert (said.bridge_mappings, said.flat_networks) == ((("one", "br-one"),), ())
     assert text_of(load({"project_network_types": "vlan,local"}, {}).project_network_types) == "vlan,local"

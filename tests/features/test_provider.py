@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from alcor.base.config import load
 from tests.features.door import Door, open_door
 
 TYPE, WHERE, NUMBER = "provider:network_type", "provider:physical_network", "provider:segmentation_id"
@@ -214,3 +215,9 @@ async def test_port_is_bound_only_where_the_host_reaches_the_physical_network(do
     }
     (agent,) = await door.list("agents", host="with")
     assert agent["configurations"]["bridge_mappings"] == {"one": "br-phys"}
+
+
+async def test_physical_network_without_a_range_gives_all_its_vlans(tmp_path: Path) -> None:
+    ranges = load({"network_vlan_ranges": "one"}, {}).network_vlan_ranges
+    async with open_door(tmp_path, network_vlan_ranges=ranges) as door:
+        assert carried(await make(door, "vlan", "one")) == ("vlan", "one", 1)

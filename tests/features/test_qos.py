@@ -235,3 +235,18 @@ async def test_rule_types_are_listed_and_their_details_shown_to_admins(api: Door
     assert (parameter["parameter_name"], parameter["parameter_type"]) == ("dscp_mark", "choices")
     assert 46 in parameter["parameter_values"]
     await api.refused("GET", "/v2.0/qos/rule-types/dscp_marking", None, 403, as_project="p1")
+
+
+async def test_policies_are_tagged_where_neutron_tags_them(api: Door) -> None:
+    made = await policy(api)
+    assert (await api.ask("PUT", f"/v2.0/policies/{made['id']}/tags/gold"))[0] == 201
+    assert (await api.show("policy", made["id"]))["tags"] == ["gold"]
+    assert [one["id"] for one in await api.list("qos/policies", tags="gold")] == [made["id"]]
+    assert (await api.ask("GET", f"/v2.0/policies/{made['id']}/tags"))[1] == {"tags": ["gold"]}
+
+
+async def test_list_after_a_policy_that_the_caller_does_not_see_begins_at_its_start(api: Door) -> None:
+    theirs = await policy(api)
+    mine = await policy(api, project_id="blue")
+    listed = await api.list("qos/policies", as_project="blue", limit="5", marker=theirs["id"])
+    assert [one["id"] for one in listed] == [mine["id"]]

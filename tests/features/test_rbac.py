@@ -196,3 +196,20 @@ async def test_there_is_one_default_external_network_and_everybody_sees_it(api: 
     assert await refused(api, "POST", "networks", second) == (409, "DefaultExternalNetworkExists")
     found = await api.update("network", outside["id"], **{"router:external": False})
     assert found["is_default"] is False
+
+
+async def test_what_is_everybodys_stays_so_while_even_its_owner_uses_it(api: Door) -> None:
+    policy = await api.create("policy", shared=True)
+    network = await api.create("network", qos_policy_id=policy["id"])
+    body = {"policy": {"shared": False}}
+    assert await refused(api, "PUT", f"qos/policies/{policy['id']}", body) == (409, "RbacPolicyInUse")
+    await api.delete("network", network["id"])
+    assert (await api.update("policy", policy["id"], shared=False))["shared"] is False
+
+
+async def test_change_of_an_address_group_that_is_only_shared_is_not_found(api: Door) -> None:
+    group = await api.create("address_group", addresses=["192.0.2.0/24"])
+    await share(api, "address_group", group["id"], OTHER)
+    path, body = f"address-groups/{group['id']}", {"address_group": {"name": "mine"}}
+    assert await refused(api, "PUT", path, body, as_project=OTHER) == (404, "AddressGroupNotFound")
+    assert await refused(api, "DELETE", path, as_project=OTHER) == (403, "PolicyNotAuthorized")

@@ -121,7 +121,11 @@ async def test_address_group_takes_and_gives_up_addresses(api: Door) -> None:
     await api.refused("PUT", path, {"address_group": {"addresses": []}}, 400)
     for wrong in ("10.0.0.1", "everywhere/8", 5):
         await api.refused("POST", "/v2.0/address-groups", {"address_group": {"addresses": [wrong]}}, 400)
-        await api.refused("PUT", f"{path}/add_addresses", {"addresses": [wrong]}, 400)
+        await api.refused("PUT", f"{path}/add_addresses", {"addresses": [f"{wrong}!"]}, 400)
+    status, answer = await api.ask("PUT", f"{path}/add_addresses", {"addresses": ["10.0.0.1"]})
+    assert (status, answer["address_group"]["addresses"][0]) == (200, "10.0.0.1/32")
+    refusal = await api.refused("PUT", f"{path}/remove_addresses", {"addresses": ["10.0.0.2"]}, 404)
+    assert refusal["type"] == "AddressesNotFound"
     missing = await api.refused("GET", "/v2.0/address-groups/none", None, 404)
     assert missing["type"] == "AddressGroupNotFound"
 

@@ -190,3 +190,11 @@ async def test_list_by_name_looks_at_no_other_group(api: Door, monkeypatch: pyte
 async def test_filter_on_what_holds_many_values_is_refused(api: Door, path: str, name: str) -> None:
     refusal = await api.refused("GET", f"/v2.0/{path}?{name}=x", None, 400)
     assert refusal["message"] == f"['{name}'] is invalid attribute for filtering"
+
+
+async def test_admin_who_lists_the_groups_of_a_project_finds_its_default_group(api: Door) -> None:
+    found = await api.list("security-groups", project_id="fresh", name="default")
+    assert [group["project_id"] for group in found] == ["fresh"]
+    assert await api.list("security-groups", as_project="blue", project_id="other") == []
+    everybodys = {group["project_id"] for group in await api.list("security-groups")}
+    assert "other" not in everybodys

@@ -17,6 +17,7 @@ from alcor.resource.declare import Action, Call
 from alcor.resource.engine import Called, Noun
 from alcor.resource.listing import Listing
 from alcor.resource.query import Query, fields_of, parameters_of, parse_query
+from alcor.resource.shape import PROJECT
 from alcor.store.declare import Stored
 from alcor.store.reader import Txn
 from alcor.store.turn import Committed
@@ -105,6 +106,8 @@ async def find(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:
     """GET of a collection: 200, whole if it is short, else in chunks."""
     settings = parts.world.settings
     query = parse_query(noun.shape, request.query, settings.page_max)
+    projects = query.filters.get(PROJECT, ())
+    request.known().listed = projects[0] if len(projects) == 1 else ""
     await _ready(parts, request, noun)
     tables = parts.store.tables
     found = noun.find(request.known(), query, tables)

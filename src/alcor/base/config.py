@@ -21,10 +21,10 @@ from alcor.base.net import Ip, Mac, parse_ip, parse_mac
 Ranges = NewType("Ranges", tuple[tuple[int, int], ...])  # inclusive bounds; as text `1:4095,10000:20000`
 Names = NewType("Names", tuple[str, ...])  # as text `one,two`
 Pairs = NewType("Pairs", tuple[tuple[str, str], ...])  # no name and no value twice; as text `one:a,two:b`
-# (physical network, first, last), both included; as text `one:100:199,two`, where two has numbers, but none to give
+# (physical network, first, last), both included; as text `one:100:199,two`, where two gives all its numbers
 VlanRanges = NewType("VlanRanges", tuple[tuple[str, int, int], ...])
-NO_VLANS = (1, 0)  # the range of a physical network without numbers to give
 VLAN_MAX = 4_094
+ALL_VLANS = (1, VLAN_MAX)
 
 ENVIRONMENT_PREFIX = "ALCOR_"
 FILE_VARIABLE = "ALCOR_CONFIG"  # names the settings file, where no flag does
@@ -119,7 +119,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Networks and ports: what is given when nothing is asked for
     vni_ranges: Annotated[Ranges, S("from:to,...", "VNIs given to networks.", low=1, high=16_777_215)] = Ranges(((1, 16_777_215),))
     project_network_types: Annotated[Names, S("types", "Types tried in turn for a network that asks for none: `vxlan`, `vlan`, `local`.", choices=("vxlan", "vlan", "local"))] = Names(("vxlan",))
-    network_vlan_ranges: Annotated[VlanRanges, S("name:from:to,...", "Physical networks that carry VLANs, with the numbers given to networks; a name alone: those asked for only.")] = VlanRanges(())
+    network_vlan_ranges: Annotated[VlanRanges, S("name:from:to,...", "Physical networks that carry VLANs, with the numbers given to networks; a name alone: all of them.")] = VlanRanges(())
     flat_networks: Annotated[Names, S("names", "Physical networks that may carry untagged networks; `*`: any, empty: none.")] = Names(("*",))
     base_mac: Annotated[Mac, S("MAC", "First three bytes (four, if the fourth is not 00) of generated MACs.")] = Mac("fa:16:3e:00:00:00")
     global_physnet_mtu: Annotated[int, S("bytes", "MTU of the network between hosts; networks get it less the tunnel's header.", low=1_280, high=65_535)] = 1_500
@@ -261,7 +261,7 @@ def text_of(value: object) -> str:
 def _part_text(part: str | tuple[str | int, ...]) -> str:
     if isinstance(part, str):
         return part
-    return ":".join(map(str, part[:1] if part[1:] == NO_VLANS else part))
+    return ":".join(map(str, part[:1] if part[1:] == ALL_VLANS else part))
 
 
 def _said(flags: Mapping[str, object], environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
@@ -380,8 +380,8 @@ def _vlan_ranges(value: object) -> VlanRanges:
         name, *bounds = (part.strip() for part in text.split(":"))
         if not name or len(bounds) not in (0, 2):
             raise ValueError(f"'{text}' is neither NAME nor NAME:FIRST:LAST.")
-        first, last = (int(_number(int, bound)) for bound in bounds) if bounds else NO_VLANS
-        if bounds and not 1 <= first <= last <= VLAN_MAX:
+        first, last = (int(_number(int, bound)) for bound in bounds) if bounds else ALL_VLANS
+        if not 1 <= first <= last <= VLAN_MAX:
             raise ValueError(f"'{text}' is no range within 1:{VLAN_MAX}.")
         ranges.append((name, first, last))
     return VlanRanges(tuple(ranges))

@@ -116,7 +116,7 @@ class Asked:
     """One request's `resource.declare.Context`. `given` differs between the objects of a bulk."""
 
     __slots__ = (
-        "_entropy", "can_read", "can_write", "child", "given", "is_admin", "now", "project_id", "request_id",
+        "_entropy", "can_read", "can_write", "child", "given", "is_admin", "listed", "now", "project_id", "request_id",
         "rights", "roles", "rulebook", "settings", "under", "user_id", "who",
     )  # fmt: skip
 
@@ -132,7 +132,7 @@ class Asked:
         self.request_id = request_id
         self.now = world.now()
         self.given: frozenset[str] = frozenset()
-        self.under = self.child = ""
+        self.under = self.child = self.listed = ""
         self.settings = world.settings
         self.rulebook: Rulebook | None = None  # given by the noun that is asked
         self._entropy = world.entropy
@@ -153,6 +153,7 @@ class Asked:
         copy.given = given
         copy.under = self.under
         copy.child = self.child
+        copy.listed = self.listed
         copy.settings = self.settings
         copy.rulebook = self.rulebook
         copy._entropy = self._entropy

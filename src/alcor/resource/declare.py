@@ -20,6 +20,8 @@ T = TypeVar("T", bound=Stored)
 E = TypeVar("E", bound=Stored)
 S = TypeVar("S", bound="Standard")
 
+PROJECT_LENGTH_MAX = 255
+
 # Who may set or see: "anyone" who sees the object at all (it may be shared), its "owner" (the project's members and
 # readers), or only an "admin", who may everything.
 Access = Literal["anyone", "owner", "admin"]
@@ -61,7 +63,7 @@ class Api:
 class Standard(Stored, frozen=True, kw_only=True):
     """The attributes that every REST noun has. The engine keeps all of them but `description`."""
 
-    project_id: Annotated[str, Api(set_by="admin", max_length=255)] = (
+    project_id: Annotated[str, Api(set_by="admin", max_length=PROJECT_LENGTH_MAX)] = (
         ""  # another project than the caller's: admin only
     )
     description: Annotated[str, Api(put=True, max_length=255, nullable=True)] = ""
@@ -92,6 +94,7 @@ class Context(Protocol):
     given: frozenset[str]  # field names (not wire names) that the request carried
     settings: Any  # the product's frozen settings
     under: str  # the parent's id in the URL, of a noun under a noun
+    listed: str  # the project that a list is filtered by, empty: none or several
     child: str  # the last part of the URL, of an action of what is under an object
 
     def new_id(self) -> str:
@@ -206,6 +209,7 @@ class Resource(Generic[T]):
     path: str  # "security-group-rules", "qos/policies"; under a parent: what follows the parent's id
     table: Table[T]
     aliases: tuple[str, ...] = ()  # API extensions that are whole with this noun
+    tags_at: str = ""  # what its tags stand under, if not its path
     on_create: Callable[[Txn, Context, T], T] | None = None  # None: POST is 405
     after_create: Callable[[Txn, Context, T], None] | None = None
     on_update: Callable[[Txn, Context, T, T], T] | None = None  # None: PUT is 405
@@ -226,6 +230,8 @@ class Resource(Generic[T]):
         None  # run first in each request's turn and before lists (default group)
     )
     quota: str = ""  # name of the quota; "" has none
+    is_marker_needed: bool = False  # a page after what is not there is NotFound, not the first
+    is_change_masked: bool = False  # PUT of what is only shared with the caller is NotFound, not Forbidden
     access: Access = "owner"  # who may use the noun at all
     doc: str = ""
 

@@ -94,9 +94,10 @@ class Noun(Generic[T]):
 
     def path_of(self, action: Action[T]) -> str:
         """The path of an action, in `{...}` the names of what stands there."""
+        path = (self.resource.tags_at or self.path) if action.name == tags.TAGS else self.path
         if action.of == "collection":
-            return f"{self.path}/{action.name}"
-        of_one = f"{self.path}/{{{self.called}}}/{action.name}"
+            return f"{path}/{action.name}"
+        of_one = f"{path}/{{{self.called}}}/{action.name}"
         return of_one if action.of == "member" else f"{of_one}/{{{action.name}_id}}"
 
     def create(self, asked: Asked, body: object) -> Callable[[Txn], Answer]:

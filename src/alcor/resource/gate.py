@@ -232,6 +232,8 @@ class Gate(Generic[T]):
         stored = self.visible(reader, asked, id)
         rights = self.rights(asked)
         if not rights.allows(rule, asked, ObjectTarget(self, reader, (asked, stored))):
+            if self.resource.is_change_masked and rule == self.rule("update"):
+                raise self.resource.table.not_found(id)
             raise rights.refusal(rule)
         return stored
 

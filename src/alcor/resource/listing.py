@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from alcor.resource.context import Asked
 from alcor.resource.match import ById, Candidates, Predicate, candidates, predicates
 from alcor.resource.order import Order, order_of
@@ -175,14 +177,19 @@ class Listing(Generic[T]):
 
 
 def listing(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> Listing[T]:
-    """The list that `query` asks for. Raises Invalid for values without meaning, and NotFound for an unknown marker."""
+    """The list that `query` asks for. Raises Invalid for values without meaning, and NotFound for an unknown marker
+    where the noun needs it: elsewhere, as in Neutron, the list begins at its start.
+    """
+    marked = _marked(shape, asked, query.marker, tables)
+    if marked is None and query.marker is not None:
+        query = msgspec.structs.replace(query, marker=None)
     return Listing(
         shape,
         query,
         tables,
         candidates(shape, asked, query, tables),
         predicates(shape, asked, query, tables),
-        _marked(shape, asked, query.marker, tables),
+        marked,
     )
 
 
@@ -192,9 +199,11 @@ def _marked(shape: Shape[T], asked: Asked, marker: str | None, tables: Tables) -
     table = shape.resource.table
     marked = tables.peek(table, marker)
     sees = shape.gate.sees(tables, asked)
-    if marked is None or (sees is not None and not sees(marked)):
+    if marked is not None and (sees is None or sees(marked)):
+        return marked
+    if shape.resource.is_marker_needed:
         raise table.not_found(marker)
-    return marked
+    return None
 
 
 def _first(pair: tuple[Any, Any]) -> Any:

@@ -13,8 +13,10 @@ from alcor.store.declare import Index, Table
 ADDRESSES_MAX = 10_000  # of one group
 
 
-def parse_addresses(value: object) -> tuple[Cidr, ...]:
-    """Networks in canonical form, sorted, each once; null for none. Raises ValueError."""
+def parse_addresses(value: object, *, has_hosts: bool = False) -> tuple[Cidr, ...]:
+    """Networks in canonical form, sorted, each once; null for none. Raises ValueError, and without `has_hosts` for an
+    address that has no length.
+    """
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -24,13 +26,14 @@ def parse_addresses(value: object) -> tuple[Cidr, ...]:
         raise ValueError(f"Duplicate items in the list: '{shown(', '.join(twice))}'")
     if len(value) > ADDRESSES_MAX:
         raise ValueError(f"An address group has at most {ADDRESSES_MAX} addresses, not {len(value)}")
-    return tuple(sorted({_network(each) for each in value}))
+    return tuple(sorted({_network(each, has_hosts=has_hosts) for each in value}))
 
 
-def _network(value: object) -> Cidr:
-    if isinstance(value, str) and "/" in value:
+def _network(value: object, *, has_hosts: bool) -> Cidr:
+    if isinstance(value, str):
         with suppress(ValueError):  # what it is not is said below
-            return parse_cidr(value)
+            is_host = has_hosts and "/" not in value
+            return parse_cidr(f"{value}/{128 if ':' in value else 32}" if is_host else value)
     raise ValueError(f"'{shown(value)}' is not a valid IP subnet")
 
 

@@ -62,7 +62,7 @@ def remove_addresses(
 
 def _addresses(body: Mapping[str, object]) -> tuple[Cidr, ...]:
     try:
-        return parse_addresses(body.get("addresses"))
+        return parse_addresses(body.get("addresses"), has_hosts=True)
     except ValueError as wrong:
         raise Invalid(f"Invalid input for addresses. Reason: {wrong}.") from None
 
@@ -84,6 +84,7 @@ REST = RestFeature(
             path="address-groups",
             table=ADDRESS_GROUP,
             is_taggable=True,
+            is_change_masked=True,
             aliases=("address-group",),
             on_create=on_create,
             on_update=on_update,

@@ -165,6 +165,7 @@ REST = RestFeature(
             is_shared=is_shared,
             shared_ids=shared_ids,
             quota="network",
+            is_marker_needed=True,
             is_taggable=True,
             doc="A layer-2 segment of a project.",
         ),

@@ -395,6 +395,7 @@ REST = RestFeature(
                 "fixed_ips.subnet_id": BY_SUBNET,
             },
             quota="port",
+            is_marker_needed=True,
             doc="An interface of a network.",
         ),
     ),

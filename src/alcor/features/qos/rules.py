@@ -251,6 +251,7 @@ REST = RestFeature(
             name="policy",
             plural="policies",
             path="qos/policies",
+            tags_at="policies",  # as Neutron, which names all that is tagged by its collection alone
             table=QOS_POLICY,
             aliases=_ALIASES,
             on_create=lambda txn, ctx, new: new,

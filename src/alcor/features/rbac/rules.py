@@ -187,9 +187,12 @@ def _check_unused(txn: Txn, policy: RbacPolicy) -> None:
     }
     if EVERYBODY in others:
         return
+    # As in Neutron, what is everybody's stays so while even its owner uses it; but for networks.
+    is_owners = policy.object_type == NETWORK.name or policy.target_tenant != EVERYBODY
+    spared = {"", owner} if is_owners else {""}
     for user in shareable.users(txn, policy.object_id):
         project = user.project_id
-        if project in ("", owner) or project in others or policy.target_tenant not in (project, EVERYBODY):
+        if project in spared or project in others or policy.target_tenant not in (project, EVERYBODY):
             continue
         raise _in_use(policy, f"{user.id} of project {project} uses it.")
 

@@ -34,6 +34,7 @@ from alcor.features.security_group.model import (
     SecurityGroupRule,
 )
 from alcor.resource.declare import (
+    PROJECT_LENGTH_MAX,
     Computed,
     Context,
     Extension,
@@ -94,9 +95,12 @@ def _number(txn: Txn) -> int:
 
 
 def ensure_default_group(txn: Txn, ctx: Context) -> None:
-    """Makes the caller's project its default group, on the first use of the API that could show or need it."""
-    if ctx.project_id:
-        default_group(txn, ctx, ctx.project_id)
+    """Makes the caller's project its default group, on the first use of the API that could show or need it; an admin
+    who lists those of another project makes it that one's.
+    """
+    project_id = ctx.listed if ctx.is_admin and ctx.listed else ctx.project_id
+    if 0 < len(project_id) <= PROJECT_LENGTH_MAX:
+        default_group(txn, ctx, project_id)
 
 
 def on_create(txn: Txn, ctx: Context, new: SecurityGroup) -> SecurityGroup:
