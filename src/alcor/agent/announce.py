@@ -9,13 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 
-from alcor.agent.claims import WINDOW_S
+from alcor.agent.claims import Window
 from alcor.agent.derive import Identity
 from alcor.dataplane.pipeline import ANSWER, DESTINATION, FLOOD_LOCAL, go, load, where
 from alcor.dataplane.values import Action, Flow, SetField
 
 KNOWN_MAX = 100_000  # addresses whose MACs are remembered; beyond it all are forgotten
-TOLD_MAX = 100  # announcements in one WINDOW_S; the others wait for the next
+TOLD_MAX = 100  # announcements in one window; the others wait for the next
 
 _VNI = load("vni", 0).field
 _ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
@@ -28,8 +28,7 @@ class Announcements:
         self._wanted = wanted
         self._macs: dict[Identity, int] = {}  # the last that had the address, also where nobody has it now
         self._due: dict[Identity, None] = {}
-        self._window_s = 0.0
-        self._left = TOLD_MAX
+        self._window = Window(TOLD_MAX)
 
     @property
     def is_due(self) -> bool:
@@ -50,15 +49,12 @@ class Announcements:
 
     def take(self, now_s: float) -> Iterator[tuple[bytes, tuple[Action, ...]]]:
         """Packets to be put out now, and through which actions; `now_s` is monotonic."""
-        if now_s - self._window_s >= WINDOW_S:
-            self._window_s, self._left = now_s, TOLD_MAX
-        while self._due and self._left:
+        while self._due and self._window.take(now_s):
             identity = next(iter(self._due))
             del self._due[identity]
             flow = self._wanted.get(identity)
             mac = _answering(flow) if flow else None
             if mac is not None:
-                self._left -= 1
                 yield self._announcement(identity, mac)
 
     def _announcement(self, identity: Identity, mac: int) -> tuple[bytes, tuple[Action, ...]]:

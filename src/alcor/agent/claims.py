@@ -19,6 +19,21 @@ BURST = 5  # claims of one address that are told at once; after that one a secon
 _KNOWN_MAX = 10_000  # addresses whose claims are remembered
 
 
+class Window:
+    """How much may be done in one WINDOW_S."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+        self._begun_s = 0.0
+
+    def take(self, now_s: float) -> bool:
+        """Whether one more may be done at `now_s`, which is monotonic."""
+        if now_s - self._begun_s >= WINDOW_S:
+            self._begun_s, self._left = now_s, self._most
+        self._left -= 1
+        return self._left >= 0
+
+
 @dataclass
 class _Budget:
     """How often one address may still be claimed."""

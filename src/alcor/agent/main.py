@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from alcor.agent.announce import Announcements
-from alcor.agent.claims import WINDOW_S, Claims
+from alcor.agent.claims import WINDOW_S, Claims, Window
 from alcor.agent.derive import Change, Deriver, Place
 from alcor.agent.dial import dialler
 from alcor.agent.inspect import Inspector, Survey
@@ -29,15 +29,16 @@ from alcor.agent.session import Backoff, Failure, HostIdentity, Session
 from alcor.agent.session import run as run_session
 from alcor.agent.switch import Bounds, Switch, SwitchGone, SwitchRefused
 from alcor.base.config import Settings
-from alcor.base.metrics import FLOWS_DERIVED, SWITCH_CONNECTS
+from alcor.base.metrics import FLOODS_CUT, FLOWS_DERIVED, SWITCH_CONNECTS
 from alcor.base.net import Cidr, is_loopback
 from alcor.base.telemetry import Meters, log, log_warning
 from alcor.dataplane.openflow.replies import PacketIn
-from alcor.dataplane.pipeline import tunnel_peers
+from alcor.dataplane.pipeline import flooded_further, tunnel_peers
 from alcor.dataplane.rows import HostFacts, HostFeature, Interface
 from alcor.dataplane.values import Flow
 
 PLACES_PER_SLICE = 100  # rows derived before others in the loop get their turn
+FLOODED_MAX = 100  # parts of large networks to which packets are flooded in one WINDOW_S
 SWITCH_RETRY_S = 0.1  # between attempts to reach a switch that is not there
 ENTER_WAIT_S = 0.005  # for the rest of a turn that brings scopes
 # Flows are many small values that live long and make no cycles: the usual thresholds double the time to derive them.
@@ -73,7 +74,7 @@ class HostAgent:
         self._facts = facts
         self._scope = f"host:{facts.host}"
         self._realised = Realised(features, self.rows.scopes, self.deriver.interface)
-        self._meters = meters
+        self.meters = meters
         self._inbox = _Inbox()
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -88,6 +89,7 @@ class HostAgent:
         self.inspector = Inspector(session, self.survey.held)
         self._claims = Claims(session.claim, self._mute)
         self._announcements = Announcements(self.deriver.wanted)
+        self._floods = Window(FLOODED_MAX)
 
     def rows_changed(self, changed: Changed) -> None:
         """The session has received something."""
@@ -106,9 +108,15 @@ class HostAgent:
         self._facts = replace(self._facts, tunnel_ofport=tunnel_ofport, uplinks=plugged.uplinks)
         self._ring()
 
-    def packet_told(self, told: bytes) -> None:
+    async def packet_told(self, told: bytes, packet: bytes) -> None:
         """The switch tells of a packet what its flow says of it."""
-        self._claims.heard(told, asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self._claims.heard(told, now_s)
+        for actions in flooded_further(told):
+            if self._floods.take(now_s):
+                await self.reconciler.put_out(packet, actions)
+            else:
+                self.meters.counter(FLOODS_CUT).inc()
 
     def switch_connected(self, switch: FlowSwitch) -> None:
         """There is a connection to the switch, the first or another one."""
@@ -203,7 +211,7 @@ class HostAgent:
         for start in range(0, len(places), PLACES_PER_SLICE):
             change.follow(self.deriver.apply(places[start : start + PLACES_PER_SLICE]))
             await asyncio.sleep(0)
-        self._meters.counter(FLOWS_DERIVED).inc(self.deriver.derived - derived)
+        self.meters.counter(FLOWS_DERIVED).inc(self.deriver.derived - derived)
         return change
 
     async def _to_switch(self, inbox: _Inbox, before: dict[str, Interface | None], change: Change) -> None:
@@ -281,7 +289,7 @@ async def keep_switch(agent: HostAgent, where: str, bounds: Bounds, meters: Mete
     """Keeps the agent connected to the switch whose socket is `where`, until cancelled."""
 
     async def heard(packet: PacketIn) -> None:
-        agent.packet_told(packet.userdata)
+        await agent.packet_told(packet.userdata, packet.packet)
 
     is_told = False
     while True:

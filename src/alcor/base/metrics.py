@@ -80,6 +80,10 @@ FLOW_REPAIRS = CounterOf(
     "alcor_agent_flow_repairs_total", "Flows found other than wanted and mended.", ("kind",)
 )
 FLOW_FAILURES = CounterOf("alcor_agent_flow_failures_total", "Flow changes that the switch refused.")
+FLOODS_CUT = CounterOf(
+    "alcor_agent_floods_cut_total",
+    "Parts of large networks that broadcasts did not get to: too many at once.",
+)
 SWITCH_CONNECTS = CounterOf("alcor_agent_switch_connects_total", "Times the switch was connected to.")
 
 METRICS: tuple[Metric, ...] = tuple(

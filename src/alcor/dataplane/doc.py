@@ -59,12 +59,13 @@ What is worth knowing:
   echo) is decided before it; of these, rules can open none.
 - ARP and neighbour discovery for an address that exactly one port of the network has is answered on the asker's host;
   for others it goes to every host of the network. A probe for duplicates is for the owner to answer.
-- Machines remember MACs for up to a minute. So when an address has become another port's, each agent announces that to the
-  network's machines on its host (ARP, or a neighbour advertisement), at most 100 times a second.
+- Machines remember MACs for up to a minute. So when an address has become another port's, each agent announces that to
+  the network's machines on its host (ARP, or a neighbour advertisement), at most 100 times a second.
 - A subport's tag goes in CLASSIFY, and comes again in PUT_OUT, or in REPLY for what ANSWER says to it. In between it is
   a port as any other, by a number that no interface has.
-- Broadcast and multicast go to the hosts that have a port of the network, as long as these are at most 700: Open
-  vSwitch silently cuts what one packet may become. Larger networks do not flood between hosts.
+- Broadcast and multicast go to the hosts that have a port of the network. Open vSwitch silently cuts what one packet
+  may become; so the flow itself sends to 400 hosts, and the agent puts the packet out again for each 400 more, at most
+  100 times a second (`alcor_agent_floods_cut_total` counts what was too much).
 """
 
 

@@ -7,6 +7,7 @@ default is to drop, except where its declaration says otherwise: a row that is m
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -23,6 +24,7 @@ from alcor.dataplane.values import (
     ICMPV6,
     UDP,
     Action,
+    Controller,
     Ct,
     Flow,
     InPort,
@@ -232,7 +234,9 @@ REGISTERS = (
     Register("own_set", "reg5", "Group set of the port whose rules are asked."),
     Register("remote_set", "reg6", "Group set of the other end."),
     Register("origin", "reg7", "1: from a local port; 2: from a tunnel or a physical network."),
-    Register("tunnel", "reg8", "Tunnel address of the target's host."),
+    Register(
+        "tunnel", "reg8", "Tunnel address of the target's host; in FLOOD_TUNNELS, which part of many hosts."
+    ),
     Register(
         "verdict",
         "reg9",
@@ -261,6 +265,7 @@ _FREE_ND = (
 MLD_REPORTS = (131, 132, 143)  # MLDv1 report and done, MLDv2 report
 _MLD_QUERY, ROUTER_ADVERTISEMENT, _REDIRECT = 130, 134, 137
 NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+_FURTHER, _FURTHER_MARK = struct.Struct(">5sII"), b"flood"  # VNI, and how many parts there are
 _ANY_FRAGMENT, _LATER_FRAGMENT = (1, 1), 3  # of ip_frag
 
 
@@ -478,6 +483,19 @@ def _verdict(table: Table, zone: str, onward: Action) -> Iterator[Flow]:
 def icmpv6(kind: int, **fields: int | tuple[int, int]) -> Match:
     """A match on ICMPv6 of a type."""
     return where(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind, **fields)
+
+
+def flood_further(vni: int, parts: int) -> Controller:
+    """The first part of a network's hosts gets the packet by this flow; the agent sees to the others."""
+    return Controller(_FURTHER.pack(_FURTHER_MARK, vni, parts))
+
+
+def flooded_further(told: bytes) -> Iterator[tuple[Action, ...]]:
+    """What the agent does with a packet of which this was told: once for each of the other parts."""
+    if len(told) == _FURTHER.size and told.startswith(_FURTHER_MARK):
+        _, vni, parts = _FURTHER.unpack(told)
+        for part in range(1, parts):
+            yield load("vni", vni), load("origin", LOCAL), load("tunnel", part), go(FLOOD_TUNNELS)
 
 
 def tunnel_peers(flow: Flow) -> Iterator[int]:

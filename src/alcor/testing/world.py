@@ -39,7 +39,7 @@ from alcor.push.service import Service, Unwelcome
 from alcor.resource.context import World as Outer
 from alcor.resource.engine import Engine
 from alcor.store.store import Outside, Store
-from alcor.testing.fake_switch import CONTROLLER, Emission, FakeSwitch
+from alcor.testing.fake_switch import CONTROLLER, Emission, FakeSwitch, PacketIn
 from alcor.testing.loop import LoopClock
 from alcor.testing.machine import Machine
 from alcor.testing.memory_log import Disk, MemoryLog
@@ -116,6 +116,7 @@ class WorldHost:
         self.is_cut = False  # from push
         self._stream: MemoryStream | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._telling: set[asyncio.Task[None]] = set()
 
     def start_agent(self) -> HostAgent:
         """An agent that knows nothing, on the switch as it is."""
@@ -125,13 +126,18 @@ class WorldHost:
         agent = self.agent = HostAgent(HOST, session, HostFacts(self.name, self.tunnel_ip, 0), Meters())
         self.agent.plugged(Plugged(tuple(self.interfaces.values()), (), TUNNEL_OFPORT, self.uplinks))
         self.agent.switch_connected(_Connection(self))
-        self.switch.on_packet_in = lambda packet: agent.packet_told(packet.userdata)
+        self.switch.on_packet_in = lambda packet: self._tell(agent, packet)
         backoff = Backoff(100, 1_000, self.world.random)
         self._tasks = [
             asyncio.create_task(self.agent.run()),
             asyncio.create_task(run_session(session, self._dial, self.agent.rows_changed, backoff)),
         ]
         return self.agent
+
+    def _tell(self, agent: HostAgent, packet: PacketIn) -> None:
+        task = asyncio.create_task(agent.packet_told(packet.userdata, packet.frame))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def stop_agent(self) -> None:
         """The agent is gone; the switch keeps its flows."""

@@ -30,6 +30,7 @@ from alcor.dataplane.pipeline import (
     TUNNEL,
     asked_without_tracking,
     copy,
+    flood_further,
     flow,
     go,
     icmpv6,
@@ -171,8 +172,8 @@ SETS_OF_GROUP = RowIndex(PortRow, _sets_of_groups)  # group id -> sets, with tha
 ADDRESS_CLAIMS = RowIndex(NeighbourRow, _claimed_addresses)  # (scope, address) -> keys of its claimants
 MAC_CLAIMS = RowIndex(NeighbourRow, _claimed_macs)  # (scope, MAC) -> keys of its claimants
 
-# What one packet's translation can hold is 65,535 bytes, about 780 tunnels; networks on more hosts do not flood.
-FLOOD_HOSTS_MAX = 700
+# What one packet's translation can hold is 65,535 bytes, about 780 tunnels; half of it is left to this host's ports.
+FLOOD_HOSTS_MAX = 400
 
 
 def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
@@ -277,10 +278,12 @@ def flood_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]:
     hosts = view.rows(FloodRow, f"flood:{row.id}")
     others = (flood.tunnel_ip for flood in hosts if flood.host != view.facts.host)
     remote = [ip_int(ip) for ip in others if ip_version(ip) == 4]  # others fail as neighbours
-    if remote and len(remote) <= FLOOD_HOSTS_MAX:
-        copies = [act for ip in remote for act in (SetField("tun_dst", ip), Output(view.facts.tunnel_ofport))]
-        from_here = where(vni=row.vni, origin=LOCAL)
-        yield flow(FLOOD_TUNNELS, 10, from_here, copy("vni", "tun_id"), *copies)
+    parts = [remote[first : first + FLOOD_HOSTS_MAX] for first in range(0, len(remote), FLOOD_HOSTS_MAX)]
+    for number, part in enumerate(parts):
+        from_here = where(vni=row.vni, origin=LOCAL, **({"tunnel": number} if number else {}))
+        copies = [act for ip in part for act in (SetField("tun_dst", ip), Output(view.facts.tunnel_ofport))]
+        further = (flood_further(row.vni, len(parts)),) if parts[1:] and not number else ()
+        yield flow(FLOOD_TUNNELS, 30 if number else 10, from_here, copy("vni", "tun_id"), *copies, *further)
 
 
 def own_set_flows(view: HostView, scope: str, row: RuleRow) -> Iterator[Flow]:
