@@ -2,13 +2,11 @@
 """Nova, over real HTTP on loopback, is told everything at least once and in order, whatever fails and restarts."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,91 +15,39 @@ from alcor.base.clock import SystemClock
 from alcor.base.config import Settings
 from alcor.base.metrics import NOTICES
 from alcor.base.telemetry import Meters
+from alcor.features.binding.model import BINDING_STATUS, BindingStatus, PortBinding
+from alcor.features.binding.rules import notices as notices_of_bindings
 from alcor.features.port.model import PORT, PORT_STATUS, Port, PortStatus
 from alcor.features.port.rules import notices
 from alcor.notify import ledger
 from alcor.notify.nova import Nova
 from alcor.notify.service import LEDGER_FILE, Notifier
+from alcor.push.pki import authority
 from alcor.resource.declare import Notice, RestFeature
 from alcor.store.declare import Change, Schema, Stored, Table
 from alcor.store.log.sqlite import SqliteLog
-from alcor.store.reader import Reader
+from alcor.store.reader import Reader, Txn
 from alcor.store.store import Outside, Store
+from tests.notify.fake_nova import FakeNova, fake_nova
 
 
 class Thing(Stored, frozen=True):
     at: int = 0
+    server: str = "server"
 
 
 THING: Table[Thing] = Table("thing", Thing)
 
 
 def of_thing(reader: Reader, change: Change) -> Iterator[Notice]:
-    yield Notice("server", "network-changed", change.id, str((change.new or change.old).at))
-
-
-class FakeNova:
-    """What it got, and the statuses with which it answers next; 0 hangs up."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.got: list[dict[str, str]] = []
-        self.sizes: list[int] = []
-        self.tokens: list[str | None] = []
-        self.answers: list[int] = []
-        self.always = 200
-        self.logins = 0
-        self.is_garbled = False  # the next answer of Keystone
-
-    @property
-    def tags(self) -> list[str]:
-        return [event["tag"] for event in self.got]
+    thing = change.new or change.old
+    yield Notice(thing.server, "network-changed", change.id, str(thing.at))
 
 
 @pytest.fixture
 def nova() -> Iterator[FakeNova]:
-    fake = FakeNova()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path == "/v3/auth/tokens":
-                fake.logins += 1
-                endpoint = {"interface": "public", "region_id": "one", "url": f"{fake.url}/v2.1"}
-                catalogue = [{"type": "compute", "endpoints": [endpoint]}]
-                if fake.is_garbled:
-                    fake.is_garbled = False
-                    return self._answer(201, {"token": {"catalog": [1]}})
-                return self._answer(201, {"token": {"catalog": catalogue}})
-            status = fake.answers.pop(0) if fake.answers else fake.always
-            fake.tokens.append(self.headers["X-Auth-Token"])
-            if status in (200, 207):
-                assert self.path == "/v2.1/os-server-external-events"
-                fake.got += body["events"]
-                fake.sizes.append(len(body["events"]))
-            if status:
-                self._answer(status, {"events": []})
-            return None
-
-        def _answer(self, status: int, value: Any) -> None:
-            content = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("X-Subject-Token", f"token-{fake.logins}")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield fake
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with fake_nova() as fake:
+        yield fake
 
 
 class Cloud:
@@ -110,8 +56,11 @@ class Cloud:
     def __init__(self, store: Store, outside: Outside) -> None:
         self.store, self.outside, self.state = store, outside, outside.settings.state
 
-    async def put(self, *ids: str) -> None:
-        await self.store.submit(lambda txn: [txn.insert(THING, Thing(id=one)) for one in ids])
+    async def put(self, *ids: str, **fields: Any) -> None:
+        await self.store.submit(lambda txn: [txn.insert(THING, Thing(id=one, **fields)) for one in ids])
+
+    def counted(self, outcome: str) -> float:
+        return self.outside.meters.value(NOTICES, outcome)
 
     def told(self) -> ledger.Told:
         told = ledger.read(self.state / LEDGER_FILE)
@@ -194,20 +143,90 @@ async def test_nothing_is_lost_while_nova_fails_and_the_notifier_is_restarted(
     assert nova.tags == ["a", "b"]
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
 async def test_what_nova_never_takes_is_kept_in_a_bounded_list_and_holds_up_nothing(
-    tmp_path: Path, nova: FakeNova
+    tmp_path: Path, nova: FakeNova, status: int
 ) -> None:
-    nova.answers = [400]
+    nova.always = status
     async with cloud(tmp_path, nova, notify_failed_max=2) as one, one.notifying():
         await begun(one)
         await one.put("a", "b", "c")
         await until(lambda: one.told().failed_count == 3)
-        nova.answers, nova.always = [], 200
+        nova.always = 200
         await one.put("d")
         await until(lambda: one.told().delivered == 1)
         assert [failed.notice.tag for failed in one.told().failed] == ["b", "c"]
-        assert "400" in one.told().failed[0].why
+        assert str(status) in one.told().failed[0].why
     assert nova.tags == ["d"]
+
+
+async def test_one_event_that_nova_refuses_takes_no_other_of_its_batch_with_it(
+    tmp_path: Path, nova: FakeNova
+) -> None:
+    wanted = [f"{number:02}" for number in range(10)]
+    nova.refused = {"03"}
+    async with cloud(tmp_path, nova) as one, one.notifying():
+        await begun(one)
+        await one.put(*wanted)
+        await until(lambda: one.told().delivered == 9)
+        assert [failed.notice.tag for failed in one.told().failed] == ["03"]
+    assert nova.tags == [tag for tag in wanted if tag != "03"]
+
+
+async def test_a_nova_that_does_not_answer_in_time_is_asked_again(tmp_path: Path, nova: FakeNova) -> None:
+    nova.gate.clear()
+    async with cloud(tmp_path, nova, nova_timeout_s=0.1) as one, one.notifying():
+        await begun(one)
+        await one.put("a")
+        await until(lambda: one.counted("retried") >= 2)
+        assert one.told().delivered == 0
+        nova.gate.set()
+        await until(lambda: one.told().delivered == 1)
+    assert set(nova.tags) == {"a"}
+
+
+async def test_a_nova_that_answers_without_an_end_is_given_up_in_time(tmp_path: Path, nova: FakeNova) -> None:
+    nova.is_dripping = True
+    async with cloud(tmp_path, nova, nova_timeout_s=0.1, notify_retry_s=0) as one, one.notifying():
+        await begun(one)
+        await one.put("a")
+        await until(lambda: one.told().failed_count == 1)
+        assert one.told().failed[0].why == "Nova did not answer within 0.1 s"
+
+
+async def test_attempts_are_few_and_bounded_by_time(tmp_path: Path, nova: FakeNova) -> None:
+    nova.always = 503
+    async with cloud(tmp_path, nova, notify_retry_s=1) as one, one.notifying():
+        await begun(one)
+        await one.put("a")
+        await until(lambda: one.told().failed_count == 1)
+    assert len(nova.begun) <= 6  # 0.1, 0.2, 0.4, 0.8 s apart
+
+
+async def test_an_url_without_version_is_no_unknown_server(tmp_path: Path, nova: FakeNova) -> None:
+    async with cloud(tmp_path, nova, nova_url=nova.url, notify_retry_s=0) as one, one.notifying():
+        await begun(one)
+        await one.put("a")
+        await until(lambda: one.told().failed_count == 1)
+        assert "with its version" in one.told().failed[0].why
+
+
+async def test_nova_over_tls_is_known_by_its_own_authority(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    signer = authority(tmp_path / "ours", now)
+    other = authority(tmp_path / "other", now)
+    with fake_nova(signer.issue_server("127.0.0.1", now)) as nova:
+        async with cloud(tmp_path / "1", nova, nova_ca_file=signer.file) as one, one.notifying():
+            await begun(one)
+            await one.put("a")
+            await until(lambda: one.told().delivered == 1)
+        more: dict[str, Any] = {"nova_ca_file": other.file, "notify_retry_s": 0}
+        async with cloud(tmp_path / "2", nova, **more) as one, one.notifying():
+            await begun(one)
+            await one.put("b")
+            await until(lambda: one.told().failed_count == 1)
+            assert "CERTIFICATE_VERIFY_FAILED" in one.told().failed[0].why
+    assert nova.tags == ["a"]
 
 
 async def test_what_is_not_taken_in_time_is_given_up(tmp_path: Path, nova: FakeNova) -> None:
@@ -219,14 +238,20 @@ async def test_what_is_not_taken_in_time_is_given_up(tmp_path: Path, nova: FakeN
 
 
 async def test_servers_that_nova_does_not_know_are_not_tried_again(tmp_path: Path, nova: FakeNova) -> None:
-    nova.answers = [404, 207]
+    nova.unknown = {"gone"}
     async with cloud(tmp_path, nova) as one, one.notifying():
         await begun(one)
-        await one.put("a")
+        await one.put("a", server="gone")
         await until(lambda: one.told().delivered == 1)
-        await one.put("b")
-        await until(lambda: one.told().delivered == 2)
-    assert nova.tags == ["b"]
+
+        def some(txn: Txn) -> None:
+            for name, server in (("b", "server"), ("c", "gone"), ("d", "server")):
+                txn.insert(THING, Thing(id=name, server=server))
+
+        await one.store.submit(some)
+        await until(lambda: one.told().delivered == 4)
+        assert (one.counted("delivered"), one.counted("unknown"), one.told().failed_count) == (2, 2, 0)
+    assert nova.tags == ["b", "d"]
 
 
 async def test_of_two_notifiers_one_tells_and_the_other_takes_over(tmp_path: Path, nova: FakeNova) -> None:
@@ -272,9 +297,15 @@ class _State:
         return next((one for one in self._stored if isinstance(one, table.kind) and one.id == id), None)
 
 
-def names(table: Table[Any], old: Any, new: Any, *now: Stored) -> list[tuple[str, str]]:
+def names(table: Table[Any], old: Any, new: Any, *now: Stored, request: str = "") -> list[tuple[str, str]]:
     state: Any = _State(*now)
-    return [(each.name, each.status) for each in notices(state, Change(1, table.name, "p", old, new))]
+    change = Change(1, table.name, (new or old).id, old, new, request)
+    return [
+        (each.name, each.status)
+        for tell in (notices, notices_of_bindings)
+        for each in tell(state, change)
+        if each.tag == "p"
+    ]
 
 
 def a_port(**fields: Any) -> Port:
@@ -311,3 +342,16 @@ def test_a_deleted_or_changed_port_is_told_for_machines_only() -> None:
     assert names(PORT, a_port(device_owner="network:dhcp"), None) == []
     assert names(PORT, a_port(device_id="no id of Nova's"), None) == []
     assert names(PORT_STATUS, seen(is_realised=True), None) == []
+
+
+def test_a_port_plugged_where_a_binding_waits_is_told_once_for_nova_waits_for_it_before_it_migrates() -> None:
+    waiting = PortBinding(id="b", port_id="p", host="target", vif_type="ovs", generation=9)
+    up, down = (BindingStatus(id="b", generation=9, is_realised=so) for so in (True, False))
+    assert names(BINDING_STATUS, None, up, a_port(), waiting) == [("network-vif-plugged", "completed")]
+    assert names(BINDING_STATUS, down, up, a_port(), waiting) == [("network-vif-plugged", "completed")]
+    assert names(BINDING_STATUS, up, up, a_port(), waiting) == []
+    assert names(BINDING_STATUS, None, down, a_port(), waiting) == []
+    assert names(BINDING_STATUS, up, None, a_port(), waiting) == []
+    assert names(BINDING_STATUS, None, up, a_port()) == []  # deleted meanwhile
+    assert names(BINDING_STATUS, None, up, a_port(device_owner="manila:share"), waiting) == []
+    assert names(BINDING_STATUS, None, up, a_port(), waiting, request="activation, of the source") == []

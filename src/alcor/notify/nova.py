@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova's `POST /os-server-external-events` (Compute API reference), with a token and an endpoint of Keystone's."""
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -38,27 +39,39 @@ class Nova:
         await self._http.aclose()
         await self._keystone.aclose()
 
-    async def tell(self, notices: Sequence[Notice]) -> None:
-        """Raises NotTold, Refused. Servers that Nova does not know, or that are on no host, need not be told."""
-        try:
-            if self._settings.keystone_url and not self._token:
-                await self._log_in()
-            answer = await self._http.post(
-                f"{self._url}/os-server-external-events",
-                json={"events": [_event(notice) for notice in notices]},
-                headers={"X-Auth-Token": self._token} if self._token else {},
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as wrong:
-            raise NotTold(f"Nova is out of reach: {str(wrong) or type(wrong).__name__}") from None
-        # 404: none of the servers is known; within a 207 each event has a code of its own, 404 or 422 for such.
+    async def tell(self, notices: Sequence[Notice]) -> int:
+        """How many were for servers that Nova does not know, or that are on no host: they need not be told.
+
+        Raises NotTold, Refused.
+        """
+        if self._settings.keystone_url and not self._token:
+            await self._log_in()
+        asked = {"events": [_event(notice) for notice in notices]}
+        answer = await self._answer(self._http, f"{self._url}/os-server-external-events", asked)
         status = answer.status_code
-        if status in (200, 207, 404):
-            return
+        if status == 404 and "itemNotFound" in answer.text:
+            return len(notices)
+        if status in (200, 207):
+            return _not_taken(answer)
         if status in (401, 403):
             self._token = ""
         if status in (400, 413, 422):
             raise Refused(f"Nova answered {status}: {answer.text[:200]}")
-        raise NotTold(f"Nova answered {status}")
+        is_elsewhere = ": is that its endpoint, with its version?" if status == 404 else ""
+        raise NotTold(f"Nova answered {status} at {self._url}{is_elsewhere}")
+
+    async def _answer(self, client: httpx.AsyncClient, url: str, body: object) -> httpx.Response:
+        who, limit_s = "Nova" if client is self._http else "Keystone", self._settings.nova_timeout_s
+        headers = (
+            {"X-Auth-Token": self._token} if self._token else {}
+        )  # there is none yet where Keystone is asked
+        try:
+            async with asyncio.timeout(limit_s):  # of the whole answer: httpx has limits of its parts alone
+                return await client.post(url, json=body, headers=headers)
+        except (TimeoutError, httpx.TimeoutException):
+            raise NotTold(f"{who} did not answer within {limit_s:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as wrong:
+            raise NotTold(f"{who} is out of reach: {str(wrong) or type(wrong).__name__}") from None
 
     async def _log_in(self) -> None:
         settings = self._settings
@@ -73,9 +86,8 @@ class Nova:
         }
         identity = {"methods": ["password"], "password": {"user": user}}
         root = settings.keystone_url.rstrip("/").removesuffix("/v3")
-        answer = await self._keystone.post(
-            f"{root}/v3/auth/tokens", json={"auth": {"identity": identity, "scope": {"project": project}}}
-        )
+        asked = {"auth": {"identity": identity, "scope": {"project": project}}}
+        answer = await self._answer(self._keystone, f"{root}/v3/auth/tokens", asked)
         if answer.status_code != 201:
             raise NotTold(f"Keystone answered {answer.status_code} to the login of {settings.keystone_user}")
         if settings.nova_url == CATALOGUE:
@@ -103,3 +115,11 @@ def _endpoint(answer: Any, region: str) -> str:
 def _event(notice: Notice) -> dict[str, str]:
     event = {"server_uuid": notice.server, "name": notice.name, "tag": notice.tag}
     return event | ({"status": notice.status} if notice.status else {})
+
+
+def _not_taken(answer: httpx.Response) -> int:
+    """How many events of an answer have another code than 200; 0 where it says nothing of them."""
+    try:
+        return sum(event.get("code", 200) != 200 for event in answer.json()["events"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return 0

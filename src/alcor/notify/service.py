@@ -29,8 +29,8 @@ _WAIT_S_MIN, _WAIT_S_MAX = 0.1, 10.0  # between attempts
 class Receiver(Protocol):
     """The other system."""
 
-    async def tell(self, notices: Sequence[Notice]) -> None:
-        """Raises NotTold, Refused."""
+    async def tell(self, notices: Sequence[Notice]) -> int:
+        """How many need not be told. Raises NotTold, Refused: then none was."""
 
 
 class Notifier:
@@ -102,36 +102,42 @@ class Notifier:
 
     async def _told(self, told: Told, notices: Sequence[Notice]) -> Told:
         most = self._settings.notify_batch_max
-        delivered, failed = told.delivered, list(told.failed)
-        count = told.failed_count
+        failed: list[Failed] = []
         for start in range(0, len(notices), most):
-            batch = notices[start : start + most]
-            why = await self._attempted(batch)
-            self._meters.counter(NOTICES, "undeliverable" if why else "delivered").inc(len(batch))
-            if not why:
-                delivered += len(batch)
-                continue
-            log_warning("notices given up", notices=len(batch), why=why)
-            now = utc_text(self._clock.now_s())
-            count += len(batch)
-            failed += [Failed(notice, why, now) for notice in batch]
-        kept = tuple(failed[-self._settings.notify_failed_max :])
-        return Told(told.revision, told.turn, delivered, count, kept)
+            failed += await self._given_up(notices[start : start + most])
+        kept = (*told.failed, *failed)[-self._settings.notify_failed_max :]
+        delivered = told.delivered + len(notices) - len(failed)
+        return Told(told.revision, told.turn, delivered, told.failed_count + len(failed), kept)
 
-    async def _attempted(self, batch: Sequence[Notice]) -> str:
-        """Empty, or why it was given up."""
+    async def _given_up(self, batch: Sequence[Notice]) -> list[Failed]:
+        """Tells them; those that were given up."""
+        try:
+            unknown = await self._taken(batch)
+        except Refused as wrong:
+            if len(batch) > 1:  # one that Nova does not take holds up none of the others
+                half = len(batch) // 2
+                return await self._given_up(batch[:half]) + await self._given_up(batch[half:])
+            why = str(wrong)
+        except NotTold as wrong:
+            why = str(wrong)
+        else:
+            self._meters.counter(NOTICES, "delivered").inc(len(batch) - unknown)
+            self._meters.counter(NOTICES, "unknown").inc(unknown)
+            return []
+        self._meters.counter(NOTICES, "undeliverable").inc(len(batch))
+        log_warning("notices given up", notices=len(batch), why=why)
+        return [Failed(notice, why, utc_text(self._clock.now_s())) for notice in batch]
+
+    async def _taken(self, batch: Sequence[Notice]) -> int:
+        """Tries again for a while. How many need not have been told. Raises NotTold, Refused."""
         end_s, wait_s = self._clock.monotonic_s() + self._settings.notify_retry_s, _WAIT_S_MIN
         while True:
             try:
-                await self._receiver.tell(batch)
-            except Refused as wrong:
-                return str(wrong)
+                return await self._receiver.tell(batch)
             except NotTold as wrong:
                 if self._clock.monotonic_s() >= end_s:
-                    return str(wrong)
+                    raise
                 self._meters.counter(NOTICES, "retried").inc(len(batch))
                 log_warning("notices wait", notices=len(batch), why=str(wrong))
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _WAIT_S_MAX)
-            else:
-                return ""

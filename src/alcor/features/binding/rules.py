@@ -19,11 +19,12 @@ from alcor.features.binding.model import (
     already_bound,
 )
 from alcor.features.port.model import PORT, PORT_STATUS, VNIC_TYPES, Port, PortStatus
-from alcor.features.port.rules import bound, device_bound, vif_details, vif_type_on
+from alcor.features.port.rules import bound, device_bound, is_machines, plugged, vif_details, vif_type_on
 from alcor.features.trunk.rules import follow
 from alcor.goal.declare import Report
 from alcor.resource import parse
-from alcor.resource.declare import Call, Context, Extension, RestFeature, revised
+from alcor.resource.declare import Call, Context, Extension, Notice, RestFeature, revised
+from alcor.store.declare import Change
 from alcor.store.reader import Reader, Txn
 
 FORWARD_S = 60  # how long a host sends on what still comes to it for a port that has left it
@@ -154,6 +155,20 @@ def on_reports(txn: Txn, host: str, reports: Sequence[Report]) -> None:
             txn.insert(BINDING_STATUS, seen)
         elif known != seen:
             txn.update(BINDING_STATUS, seen)
+
+
+def notices(reader: Reader, change: Change) -> Iterator[Notice]:
+    """That a machine's port is plugged on the host where a binding waits: Nova moves no machine before it hears that.
+
+    What activation itself writes down, not a host's report, is no news.
+    """
+    old, new = change.old, change.new
+    if change.table != BINDING_STATUS.name or change.request or new is None or not new.is_realised:
+        return
+    binding = reader.peek(PORT_BINDING, change.id)
+    port = binding and reader.peek(PORT, binding.port_id)
+    if port and is_machines(port) and not (old and old.is_realised):
+        yield plugged(port)
 
 
 def is_due(reader: Reader, now: str) -> bool:
@@ -295,6 +310,7 @@ _ALL, _ONE = "ports/{port_id}/bindings", "ports/{port_id}/bindings/{host}"
 
 REST = RestFeature(
     name="binding",
+    notices=notices,
     calls=(
         Call(_ALL, "GET", on_list, doc="The bindings of a port."),
         Call(_ALL, "POST", on_create, status=201, doc="Binds a port to one more host, where it waits."),

@@ -322,12 +322,13 @@ def notices(reader: Reader, change: Change) -> Iterator[Notice]:
     """What Nova waits for or shows, as Neutron's notifier tells it, of ports of its machines."""
     old, new = change.old, change.new
     if change.table == PORT.name and new is None:
-        if _is_machines(old):
+        if is_machines(old):
             yield Notice(old.device_id, "network-vif-deleted", old.id)
     elif change.table == PORT.name and old is not None:
         seen = reader.peek(PORT_STATUS, new.id)
-        yield from _status_notices(new, was=_is_active(old, seen), now=_is_active(new, seen))
-        if _is_machines(new):
+        is_here = old.generation == new.generation  # what its next host says is a change of its own
+        yield from _status_notices(new, was=_is_active(old, seen), now=is_here and _is_active(new, seen))
+        if is_machines(new):
             yield Notice(new.device_id, "network-changed", new.id)
     elif change.table == PORT_STATUS.name and new is not None:
         port = reader.peek(PORT, change.id)
@@ -335,7 +336,7 @@ def notices(reader: Reader, change: Change) -> Iterator[Notice]:
             yield from _status_notices(port, was=_is_active(port, old), now=_is_active(port, new))
 
 
-def _is_machines(port: Port) -> bool:
+def is_machines(port: Port) -> bool:
     """Whether Nova can know the device: one id in a request that is none makes Nova refuse the whole of it."""
     try:
         UUID(port.device_id)
@@ -345,9 +346,13 @@ def _is_machines(port: Port) -> bool:
 
 
 def _status_notices(port: Port, *, was: bool, now: bool) -> Iterator[Notice]:
-    if was != now and _is_machines(port):
-        name = "network-vif-plugged" if now else "network-vif-unplugged"
-        yield Notice(port.device_id, name, port.id, "completed")
+    if was != now and is_machines(port):
+        yield plugged(port) if now else Notice(port.device_id, "network-vif-unplugged", port.id, "completed")
+
+
+def plugged(port: Port) -> Notice:
+    """What Nova waits for before it starts a machine, or begins to move it."""
+    return Notice(port.device_id, "network-vif-plugged", port.id, "completed")
 
 
 REST = RestFeature(
