@@ -65,6 +65,12 @@ def test_ranges_are_read_from_text_and_from_a_list(tmp_path: Path) -> None:
     assert load(said, {}).vni_ranges == ((5, 6), (9, 9))
 
 
+def test_service_providers_are_read_with_their_default() -> None:
+    said = load({"service_providers": "VPN:Swan:d:default,VPN:other:e,L3:swan:f"}, {}).service_providers
+    assert said == (("VPN", "swan", "d", "default"), ("VPN", "other", "e", ""), ("L3", "swan", "f", ""))
+    assert load({"service_providers": text_of(said)}, {}).service_providers == said
+
+
 @pytest.mark.parametrize("text", ["true", "yes", "ON", "1"])
 def test_a_boolean_is_read_from_words(text: str) -> None:
     assert load({"insecure_listen": text}, {}).insecure_listen
@@ -85,6 +91,12 @@ def test_a_boolean_is_read_from_words(text: str) -> None:
         ("network_vlan_ranges", "one:5", "'one:5' is neither NAME nor NAME:FIRST:LAST"),
         ("network_vlan_ranges", "one:5:4095", "'one:5:4095' is no range within 1:4094"),
         ("bridge_mappings", "one", "'one' is not NAME:NAME"),
+        ("service_providers", "VPN:swan", "'VPN:swan' is neither TYPE:NAME:DRIVER nor"),
+        ("service_providers", "VPN:swan:d:best", "is neither TYPE:NAME:DRIVER nor"),
+        ("service_providers", "VPN:swan:d:default:more", "is neither TYPE:NAME:DRIVER nor"),
+        ("service_providers", "VPN:swan:d,VPN:other:d", "d is named twice"),
+        ("service_providers", "VPN:swan:d,VPN:Swan:e", "VPN swan is named twice"),
+        ("service_providers", "VPN:swan:d:default,VPN:other:e:default", "VPN a default is named twice"),
         ("bridge_mappings", "one:br-a,two:br-a", "is named twice"),
         ("project_network_types", "vxlan,gre", "'gre' is not one of"),
         ("vni_ranges", "0:3", "0 is below the least, 1"),

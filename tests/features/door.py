@@ -100,7 +100,11 @@ class Door:
         return error
 
     async def register_host(
-        self, host: str, tunnel_ip: str = "10.99.0.1", mappings: dict[str, str] | None = None
+        self,
+        host: str,
+        tunnel_ip: str = "10.99.0.1",
+        mappings: dict[str, str] | None = None,
+        zone: str = "",
     ) -> None:
         """As the host's hello does."""
         facts = HelloFacts(
@@ -109,6 +113,7 @@ class Door:
             bridge="br-int",
             now="2026-11-22T09:00:00Z",
             bridge_mappings=mappings or {},
+            availability_zone=zone,
         )
         await self.store.submit(lambda txn: on_hello(txn, host, facts))
 

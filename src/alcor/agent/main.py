@@ -252,7 +252,9 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     host = settings.host or socket.gethostname()
     rows = HostRows([kind for feature in features for kind in feature.rows])
     mappings = settings.bridge_mappings
-    identity = HostIdentity(host, settings.tunnel_ip, version("alcor"), settings.bridge, mappings)
+    identity = HostIdentity(
+        host, settings.tunnel_ip, version("alcor"), settings.bridge, mappings, settings.availability_zone
+    )
     session = Session(identity, rows, meters)
     agent = HostAgent(features, session, HostFacts(host, settings.tunnel_ip, 0), meters)
     neighbours = TunnelNeighbours(settings.tunnel_ip)

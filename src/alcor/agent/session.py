@@ -46,6 +46,7 @@ class HostIdentity:
     version: str = ""
     bridge: str = ""
     bridge_mappings: tuple[tuple[str, str], ...] = ()  # (physical network, the host's bridge to it)
+    availability_zone: str = ""
 
 
 class Refused(Exception):
@@ -212,6 +213,7 @@ class Session:
             version=identity.version,
             bridge=identity.bridge,
             inspects=self.on_inspect is not None,
+            availability_zone=identity.availability_zone,
         )
         return wire.Envelope(hello=hello)
 

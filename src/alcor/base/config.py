@@ -25,6 +25,8 @@ Pairs = NewType("Pairs", tuple[tuple[str, str], ...])  # no name and no value tw
 VlanRanges = NewType("VlanRanges", tuple[tuple[str, int, int], ...])
 VLAN_MAX = 4_094
 ALL_VLANS = (1, VLAN_MAX)
+# (service type, name, driver, "default" or empty); as text `TYPE:name:driver` and `TYPE:name:driver:default`
+Providers = NewType("Providers", tuple[tuple[str, str, str, str], ...])
 
 ENVIRONMENT_PREFIX = "ALCOR_"
 FILE_VARIABLE = "ALCOR_CONFIG"  # names the settings file, where no flag does
@@ -125,6 +127,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     global_physnet_mtu: Annotated[int, S("bytes", "MTU of the network between hosts; networks get it less the tunnel's header.", low=1_280, high=65_535)] = 1_500
     address_pairs_max: Annotated[int, S("pairs", "Allowed address pairs of one port.", low=0, high=1_000)] = 10
 
+    service_providers: Annotated[Providers, S("type:name:driver,...", "Who serves what flavors offer; `:default` behind the one that serves where none is chosen.")] = Providers(())
+
     # Quotas per project; -1: no bound
     quota_network: Annotated[int, S("objects", "Networks of a project.", low=-1)] = 100
     quota_subnet: Annotated[int, S("objects", "Subnets of a project.", low=-1)] = 100
@@ -169,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agent_tls_ca: Annotated[Path | None, S("file", "Authority (PEM) that signed push's certificate.")] = None
     bridge: Annotated[str, S("name", "The integration bridge.")] = "br-int"
     bridge_mappings: Annotated[Pairs, S("name:bridge,...", "Physical networks that this host reaches, each by a bridge of its own.")] = Pairs(())
+    availability_zone: Annotated[str, S("name", "The zone that the host belongs to; empty: none.")] = "nova"
     tunnel_ip: Annotated[Ip, S("IP", "The host's address in the network between hosts.")] = Ip("127.0.0.1")
     ovsdb: Annotated[str, S("remote", "The host's ovsdb-server.")] = "unix:/var/run/openvswitch/db.sock"
     openflow_dir: Annotated[Path, S("folder", "Where vswitchd keeps its `<bridge>.mgmt` sockets.")] = Path("/var/run/openvswitch")
@@ -387,6 +392,24 @@ def _vlan_ranges(value: object) -> VlanRanges:
     return VlanRanges(tuple(ranges))
 
 
+def _providers(value: object) -> Providers:
+    """Of `TYPE:name:driver[:default]`, or of a TOML list of such texts; no driver twice, no name or default twice of a
+    type.
+    """
+    found = []
+    for text in _parts(value):
+        kind, name, driver, last, *more = (*(part.strip() for part in text.split(":")), "", "", "")
+        if not (kind and name and driver and last in {"", "default"}) or any(more):
+            raise ValueError(f"'{text}' is neither TYPE:NAME:DRIVER nor TYPE:NAME:DRIVER:default.")
+        found.append((kind, name.lower(), driver, last))
+    alone = [(driver,) for _, _, driver, _ in found] + [(kind, name) for kind, name, _, _ in found]
+    alone += [(kind, "a default") for kind, _, _, last in found if last]
+    for one in alone:
+        if alone.count(one) > 1:
+            raise ValueError(f"{' '.join(one)} is named twice.")
+    return Providers(tuple(found))
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser()
 
@@ -405,6 +428,7 @@ _FROM_VALUE: dict[Any, Callable[[object], Any]] = {
     float: _float,
     Ranges: _ranges,
     Names: _names,
+    Providers: _providers,
     Pairs: _pairs,
     VlanRanges: _vlan_ranges,
 }

@@ -23,7 +23,12 @@ async def run(hosts: int, prefix: str, settings: Settings) -> int:
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
     emulator = Emulator(HOST, dialler(settings), backoff)
     for number in range(1, hosts + 1):
-        identity = HostIdentity(f"{prefix}{number}", ip_of(_FIRST_TUNNEL_IP + number, 4), version("alcor"))
+        identity = HostIdentity(
+            f"{prefix}{number}",
+            ip_of(_FIRST_TUNNEL_IP + number, 4),
+            version("alcor"),
+            availability_zone=settings.availability_zone,
+        )
         emulator.start(identity)
     console = Console()
     try:

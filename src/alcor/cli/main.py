@@ -72,6 +72,8 @@ _AGENT = (
     "push",
     *_AGENT_TLS,
     "bridge",
+    "bridge_mappings",
+    "availability_zone",
     "tunnel_ip",
     "ovsdb",
     "openflow_dir",

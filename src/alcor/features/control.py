@@ -11,9 +11,13 @@ from alcor.features.address_scope.rules import REST as ADDRESS_SCOPE_REST
 from alcor.features.agent import goal as agent_goal
 from alcor.features.agent.model import AGENT, AGENT_STATE, HOST
 from alcor.features.agent.rules import REST as AGENT_REST
+from alcor.features.availability_zone.model import NETWORK_ZONES
+from alcor.features.availability_zone.rules import REST as AVAILABILITY_ZONE_REST
 from alcor.features.binding import goal as binding_goal
 from alcor.features.binding.model import BINDING_STATUS, PORT_BINDING, PORT_MOVE, WAITS_NOWHERE
 from alcor.features.binding.rules import REST as BINDING_REST
+from alcor.features.flavor.model import FLAVOR, SERVICE_PROFILE
+from alcor.features.flavor.rules import REST as FLAVOR_REST
 from alcor.features.ip_availability.rules import REST as IP_AVAILABILITY_REST
 from alcor.features.network import goal as network_goal
 from alcor.features.network.model import NETWORK, SEGMENT
@@ -52,8 +56,10 @@ REST = (
     POLICIES_REST,
     QUOTA_REST,
     AGENT_REST,
+    FLAVOR_REST,
     ADDRESS_SCOPE_REST,
     NETWORK_REST,
+    AVAILABILITY_ZONE_REST,
     SUBNET_REST,
     ADDRESS_GROUP_REST,
     SECURITY_GROUP_REST,
@@ -84,8 +90,11 @@ SCHEMA = Schema(
         HOST,
         AGENT,
         AGENT_STATE,
+        SERVICE_PROFILE,
+        FLAVOR,
         NETWORK,
         SEGMENT,
+        NETWORK_ZONES,
         ADDRESS_SCOPE,
         SUBNET_POOL,
         SUBNET,

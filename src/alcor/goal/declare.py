@@ -89,6 +89,7 @@ class HelloFacts:
     bridge_mappings: Mapping[str, str] = field(
         default_factory=dict
     )  # physical network -> the host's bridge to it
+    availability_zone: str = ""
 
 
 class Life(NamedTuple):

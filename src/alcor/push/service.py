@@ -167,6 +167,7 @@ class Service:
                 self._now(),
                 self._name,
                 {mapping.physical_network: mapping.bridge for mapping in hello.bridge_mappings},
+                hello.availability_zone,
             ),
         )
         publisher.hello(session, hello)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -72,6 +73,26 @@ def parameters_of(text: bytes) -> list[tuple[str, str]]:
         raise Invalid("The query string is not UTF-8 with percent-encoding.") from None
     except ValueError:
         raise Invalid(f"The query string has more than {PARAMETERS_MAX} parameters.") from None
+
+
+_NO_FILTERS = ("fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse")
+
+
+def sifted(
+    rows: Iterable[Mapping[str, object]], asked: Mapping[str, Sequence[str]], filters: Sequence[str]
+) -> list[dict[str, object]]:
+    """The few rows of a call's list that a query leaves, with the fields that it names. Raises Invalid for a filter
+    that is none of `filters`.
+    """
+    unknown = [shown(name) for name in asked if name not in filters and name not in _NO_FILTERS]
+    if unknown:
+        raise Invalid(f"{unknown} is invalid attribute for filtering")
+    fields = asked.get("fields", ())
+    return [
+        {name: value for name, value in row.items() if not fields or name in fields}
+        for row in rows
+        if all(str(row[name]) in asked[name] for name in filters if name in asked)
+    ]
 
 
 def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0b\x61lcor.proto\x12\x08\x61lcor.v1\"*\n\x08Position\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04turn\x18\x02 \x01(\x0c\"\xb8\x02\n\x08\x45nvelope\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.alcor.v1.HelloH\x00\x12 \n\x05\x65nter\x18\x02 \x01(\x0b\x32\x0f.alcor.v1.EnterH\x00\x12 \n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x0f.alcor.v1.DeltaH\x00\x12 \n\x05leave\x18\x04 \x01(\x0b\x32\x0f.alcor.v1.LeaveH\x00\x12\x1c\n\x03\x61\x63k\x18\x05 \x01(\x0b\x32\r.alcor.v1.AckH\x00\x12\x1c\n\x03\x61sk\x18\x06 \x01(\x0b\x32\r.alcor.v1.AskH\x00\x12$\n\x07inspect\x18\x07 \x01(\x0b\x32\x11.alcor.v1.InspectH\x00\x12(\n\tinspected\x18\x08 \x01(\x0b\x32\x13.alcor.v1.InspectedH\x00\x12\x10\n\x08sequence\x18\x0f \x01(\x04\x42\x06\n\x04kind\"\xff\x01\n\x05Hello\x12\x0c\n\x04host\x18\x01 \x01(\t\x12$\n\x08position\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x10\n\x08interest\x18\x03 \x01(\x0c\x12&\n\x07\x64igests\x18\x04 \x03(\x0b\x32\x15.alcor.v1.ScopeDigest\x12\x11\n\ttunnel_ip\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x07 \x01(\t\x12\x10\n\x08\x63ompared\x18\x08 \x01(\x08\x12\x10\n\x08inspects\x18\t \x01(\x08\x12\x30\n\x0f\x62ridge_mappings\x18\n \x03(\x0b\x32\x17.alcor.v1.BridgeMapping\"9\n\rBridgeMapping\x12\x18\n\x10physical_network\x18\x01 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x02 \x01(\t\",\n\x0bScopeDigest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"\x05\n\x03\x41sk\"g\n\x05\x45nter\x12\r\n\x05scope\x18\x01 \x01(\t\x12$\n\x08position\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x1b\n\x04rows\x18\x03 \x03(\x0b\x32\r.alcor.v1.Row\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\x8b\x01\n\x05\x44\x65lta\x12!\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x1e\n\x02to\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x1b\n\x04rows\x18\x03 \x03(\x0b\x32\r.alcor.v1.Row\x12\x13\n\x0brequest_ids\x18\x04 \x03(\t\x12\r\n\x05whole\x18\x05 \x01(\x08\"<\n\x05Leave\x12\r\n\x05scope\x18\x01 \x01(\t\x12$\n\x08position\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\"=\n\x03Row\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\x04\x62ody\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x42\x07\n\x05_body\"\x94\x01\n\x03\x41\x63k\x12$\n\x08position\x18\x01 \x01(\x0b\x32\x12.alcor.v1.Position\x12!\n\x07reports\x18\x02 \x03(\x0b\x32\x10.alcor.v1.Report\x12#\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x11.alcor.v1.Failure\x12\x1f\n\x06\x63laims\x18\x04 \x03(\x0b\x32\x0f.alcor.v1.Claim\"K\n\x06Report\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x10\n\x08realised\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"2\n\x05\x43laim\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0b\n\x03mac\x18\x03 \x01(\t\"5\n\x07\x46\x61ilure\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"1\n\x07Inspect\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"%\n\tInspected\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04json\x18\x02 \x01(\x0c\"&\n\x08Question\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x16\n\x06\x41nswer\x12\x0c\n\x04json\x18\x01 \x01(\x0c\x32k\n\x04Goal\x12\x35\n\x07Session\x12\x12.alcor.v1.Envelope\x1a\x12.alcor.v1.Envelope(\x01\x30\x01\x12,\n\x04Show\x12\x12.alcor.v1.Question\x1a\x10.alcor.v1.Answerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0b\x61lcor.proto\x12\x08\x61lcor.v1\"*\n\x08Position\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04turn\x18\x02 \x01(\x0c\"\xb8\x02\n\x08\x45nvelope\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.alcor.v1.HelloH\x00\x12 \n\x05\x65nter\x18\x02 \x01(\x0b\x32\x0f.alcor.v1.EnterH\x00\x12 \n\x05\x64\x65lta\x18\x03 \x01(\x0b\x32\x0f.alcor.v1.DeltaH\x00\x12 \n\x05leave\x18\x04 \x01(\x0b\x32\x0f.alcor.v1.LeaveH\x00\x12\x1c\n\x03\x61\x63k\x18\x05 \x01(\x0b\x32\r.alcor.v1.AckH\x00\x12\x1c\n\x03\x61sk\x18\x06 \x01(\x0b\x32\r.alcor.v1.AskH\x00\x12$\n\x07inspect\x18\x07 \x01(\x0b\x32\x11.alcor.v1.InspectH\x00\x12(\n\tinspected\x18\x08 \x01(\x0b\x32\x13.alcor.v1.InspectedH\x00\x12\x10\n\x08sequence\x18\x0f \x01(\x04\x42\x06\n\x04kind\"\x9a\x02\n\x05Hello\x12\x0c\n\x04host\x18\x01 \x01(\t\x12$\n\x08position\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x10\n\x08interest\x18\x03 \x01(\x0c\x12&\n\x07\x64igests\x18\x04 \x03(\x0b\x32\x15.alcor.v1.ScopeDigest\x12\x11\n\ttunnel_ip\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x07 \x01(\t\x12\x10\n\x08\x63ompared\x18\x08 \x01(\x08\x12\x10\n\x08inspects\x18\t \x01(\x08\x12\x30\n\x0f\x62ridge_mappings\x18\n \x03(\x0b\x32\x17.alcor.v1.BridgeMapping\x12\x19\n\x11\x61vailability_zone\x18\x0b \x01(\t\"9\n\rBridgeMapping\x12\x18\n\x10physical_network\x18\x01 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x02 \x01(\t\",\n\x0bScopeDigest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"\x05\n\x03\x41sk\"g\n\x05\x45nter\x12\r\n\x05scope\x18\x01 \x01(\t\x12$\n\x08position\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x1b\n\x04rows\x18\x03 \x03(\x0b\x32\r.alcor.v1.Row\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\x8b\x01\n\x05\x44\x65lta\x12!\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x1e\n\x02to\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\x12\x1b\n\x04rows\x18\x03 \x03(\x0b\x32\r.alcor.v1.Row\x12\x13\n\x0brequest_ids\x18\x04 \x03(\t\x12\r\n\x05whole\x18\x05 \x01(\x08\"<\n\x05Leave\x12\r\n\x05scope\x18\x01 \x01(\t\x12$\n\x08position\x18\x02 \x01(\x0b\x32\x12.alcor.v1.Position\"=\n\x03Row\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\x04\x62ody\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x42\x07\n\x05_body\"\x94\x01\n\x03\x41\x63k\x12$\n\x08position\x18\x01 \x01(\x0b\x32\x12.alcor.v1.Position\x12!\n\x07reports\x18\x02 \x03(\x0b\x32\x10.alcor.v1.Report\x12#\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x11.alcor.v1.Failure\x12\x1f\n\x06\x63laims\x18\x04 \x03(\x0b\x32\x0f.alcor.v1.Claim\"K\n\x06Report\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x10\n\x08realised\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"2\n\x05\x43laim\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0b\n\x03mac\x18\x03 \x01(\t\"5\n\x07\x46\x61ilure\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"1\n\x07Inspect\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"%\n\tInspected\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04json\x18\x02 \x01(\x0c\"&\n\x08Question\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x16\n\x06\x41nswer\x12\x0c\n\x04json\x18\x01 \x01(\x0c\x32k\n\x04Goal\x12\x35\n\x07Session\x12\x12.alcor.v1.Envelope\x1a\x12.alcor.v1.Envelope(\x01\x30\x01\x12,\n\x04Show\x12\x12.alcor.v1.Question\x1a\x10.alcor.v1.Answerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -27,37 +27,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENVELOPE']._serialized_start=70
   _globals['_ENVELOPE']._serialized_end=382
   _globals['_HELLO']._serialized_start=385
-  _globals['_HELLO']._serialized_end=640
-  _globals['_BRIDGEMAPPING']._serialized_start=642
-  _globals['_BRIDGEMAPPING']._serialized_end=699
-  _globals['_SCOPEDIGEST']._serialized_start=701
-  _globals['_SCOPEDIGEST']._serialized_end=745
-  _globals['_ASK']._serialized_start=747
-  _globals['_ASK']._serialized_end=752
-  _globals['_ENTER']._serialized_start=754
-  _globals['_ENTER']._serialized_end=857
-  _globals['_DELTA']._serialized_start=860
-  _globals['_DELTA']._serialized_end=999
-  _globals['_LEAVE']._serialized_start=1001
-  _globals['_LEAVE']._serialized_end=1061
-  _globals['_ROW']._serialized_start=1063
-  _globals['_ROW']._serialized_end=1124
-  _globals['_ACK']._serialized_start=1127
-  _globals['_ACK']._serialized_end=1275
-  _globals['_REPORT']._serialized_start=1277
-  _globals['_REPORT']._serialized_end=1352
-  _globals['_CLAIM']._serialized_start=1354
-  _globals['_CLAIM']._serialized_end=1404
-  _globals['_FAILURE']._serialized_start=1406
-  _globals['_FAILURE']._serialized_end=1459
-  _globals['_INSPECT']._serialized_start=1461
-  _globals['_INSPECT']._serialized_end=1510
-  _globals['_INSPECTED']._serialized_start=1512
-  _globals['_INSPECTED']._serialized_end=1549
-  _globals['_QUESTION']._serialized_start=1551
-  _globals['_QUESTION']._serialized_end=1589
-  _globals['_ANSWER']._serialized_start=1591
-  _globals['_ANSWER']._serialized_end=1613
-  _globals['_GOAL']._serialized_start=1615
-  _globals['_GOAL']._serialized_end=1722
+  _globals['_HELLO']._serialized_end=667
+  _globals['_BRIDGEMAPPING']._serialized_start=669
+  _globals['_BRIDGEMAPPING']._serialized_end=726
+  _globals['_SCOPEDIGEST']._serialized_start=728
+  _globals['_SCOPEDIGEST']._serialized_end=772
+  _globals['_ASK']._serialized_start=774
+  _globals['_ASK']._serialized_end=779
+  _globals['_ENTER']._serialized_start=781
+  _globals['_ENTER']._serialized_end=884
+  _globals['_DELTA']._serialized_start=887
+  _globals['_DELTA']._serialized_end=1026
+  _globals['_LEAVE']._serialized_start=1028
+  _globals['_LEAVE']._serialized_end=1088
+  _globals['_ROW']._serialized_start=1090
+  _globals['_ROW']._serialized_end=1151
+  _globals['_ACK']._serialized_start=1154
+  _globals['_ACK']._serialized_end=1302
+  _globals['_REPORT']._serialized_start=1304
+  _globals['_REPORT']._serialized_end=1379
+  _globals['_CLAIM']._serialized_start=1381
+  _globals['_CLAIM']._serialized_end=1431
+  _globals['_FAILURE']._serialized_start=1433
+  _globals['_FAILURE']._serialized_end=1486
+  _globals['_INSPECT']._serialized_start=1488
+  _globals['_INSPECT']._serialized_end=1537
+  _globals['_INSPECTED']._serialized_start=1539
+  _globals['_INSPECTED']._serialized_end=1576
+  _globals['_QUESTION']._serialized_start=1578
+  _globals['_QUESTION']._serialized_end=1616
+  _globals['_ANSWER']._serialized_start=1618
+  _globals['_ANSWER']._serialized_end=1640
+  _globals['_GOAL']._serialized_start=1642
+  _globals['_GOAL']._serialized_end=1749
 # @@protoc_insertion_point(module_scope)

@@ -38,7 +38,7 @@ class Envelope(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., inspect: _Optional[_Union[Inspect, _Mapping]] = ..., inspected: _Optional[_Union[Inspected, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("host", "position", "interest", "digests", "tunnel_ip", "version", "bridge", "compared", "inspects", "bridge_mappings")
+    __slots__ = ("host", "position", "interest", "digests", "tunnel_ip", "version", "bridge", "compared", "inspects", "bridge_mappings", "availability_zone")
     HOST_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     INTEREST_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class Hello(_message.Message):
     COMPARED_FIELD_NUMBER: _ClassVar[int]
     INSPECTS_FIELD_NUMBER: _ClassVar[int]
     BRIDGE_MAPPINGS_FIELD_NUMBER: _ClassVar[int]
+    AVAILABILITY_ZONE_FIELD_NUMBER: _ClassVar[int]
     host: str
     position: Position
     interest: bytes
@@ -59,7 +60,8 @@ class Hello(_message.Message):
     compared: bool
     inspects: bool
     bridge_mappings: _containers.RepeatedCompositeFieldContainer[BridgeMapping]
-    def __init__(self, host: _Optional[str] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., interest: _Optional[bytes] = ..., digests: _Optional[_Iterable[_Union[ScopeDigest, _Mapping]]] = ..., tunnel_ip: _Optional[str] = ..., version: _Optional[str] = ..., bridge: _Optional[str] = ..., compared: _Optional[bool] = ..., inspects: _Optional[bool] = ..., bridge_mappings: _Optional[_Iterable[_Union[BridgeMapping, _Mapping]]] = ...) -> None: ...
+    availability_zone: str
+    def __init__(self, host: _Optional[str] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., interest: _Optional[bytes] = ..., digests: _Optional[_Iterable[_Union[ScopeDigest, _Mapping]]] = ..., tunnel_ip: _Optional[str] = ..., version: _Optional[str] = ..., bridge: _Optional[str] = ..., compared: _Optional[bool] = ..., inspects: _Optional[bool] = ..., bridge_mappings: _Optional[_Iterable[_Union[BridgeMapping, _Mapping]]] = ..., availability_zone: _Optional[str] = ...) -> None: ...
 
 class BridgeMapping(_message.Message):
     __slots__ = ("physical_network", "bridge")

@@ -31,7 +31,10 @@ class Agent(Standard, frozen=True, kw_only=True):
 
 
 BY_HOST: Index[Agent] = Index("host", lambda agent: (agent.host,))
-AGENT: Table[Agent] = Table("agent", Agent, indexes=(BY_HOST,))
+BY_ZONE: Index[Agent] = Index(
+    "availability_zone", lambda agent: (agent.availability_zone,) if agent.availability_zone else ()
+)
+AGENT: Table[Agent] = Table("agent", Agent, indexes=(BY_HOST, BY_ZONE))
 
 
 class AgentState(Stored, frozen=True, kw_only=True):

@@ -50,6 +50,7 @@ def _keep_agent(txn: Txn, host: str, facts: HelloFacts) -> None:
         "tunneling_ip": facts.tunnel_ip,
         "version": facts.version,
     }
+    zone = facts.availability_zone or None
     known = txn.first(AGENT, BY_HOST, host)
     if known is None:
         txn.insert(
@@ -57,17 +58,17 @@ def _keep_agent(txn: Txn, host: str, facts: HelloFacts) -> None:
             Agent(
                 id=str(uuid.uuid5(_AGENT_IDS, host)),
                 host=host,
+                availability_zone=zone,
                 configurations=configurations,
                 created_at=facts.now,
                 updated_at=facts.now,
                 started_at=facts.now,
             ),
         )
-    elif known.configurations != configurations:
+    elif (known.configurations, known.availability_zone) != (configurations, zone):
         number = known.revision_number + 1
-        txn.update(
-            AGENT, msgspec.structs.replace(known, configurations=configurations, revision_number=number)
-        )
+        told = {"configurations": configurations, "availability_zone": zone}
+        txn.update(AGENT, msgspec.structs.replace(known, **told, revision_number=number))
 
 
 def on_life(txn: Txn, life: Life) -> None:
