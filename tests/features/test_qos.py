@@ -226,6 +226,49 @@ async def test_a_port_asks_placement_for_what_the_minimum_rules_say(api: Door) -
     assert bandwidth["id"] in {str(uuid5(UUID(port["id"]), name)) for name in names}
 
 
+async def test_minimum_of_a_machines_port_is_not_changed_under_it(api: Door) -> None:
+    made, other = await policy(api), await policy(api)
+    led = await api.create("network", qos_policy_id=other["id"])
+    least = await rule(api, made["id"], "minimum_bandwidth", min_kbps=100)
+    network = await api.create("network")
+    given = {"device_owner": "compute:nova", "network_id": network["id"], "qos_policy_id": made["id"]}
+    port = await api.create("port", **given)
+    await api.create("port", device_owner="compute:nova", network_id=led["id"])
+
+    url = f"/v2.0/qos/policies/{made['id']}/minimum_bandwidth_rules/{least['id']}"
+    for method, body in (("PUT", {"minimum_bandwidth_rule": {"min_kbps": 5}}), ("DELETE", None)):
+        error = await api.refused(method, url, body, 501)
+        assert error["type"] == "NotImplementedError"
+        assert port["id"] in error["message"]
+    body = {"minimum_packet_rate_rule": {"min_kpps": 5}}
+    await api.refused("POST", f"/v2.0/qos/policies/{other['id']}/minimum_packet_rate_rules", body, 501)
+    await rule(api, other["id"], "dscp_marking", dscp_mark=8)
+
+    await api.delete("port", port["id"])
+    assert (await api.ask("DELETE", url))[0] == 204
+
+
+@pytest.mark.parametrize("is_led", [False, True])
+async def test_policy_whose_minimum_nova_has_taken_stays_with_the_port(api: Door, is_led: bool) -> None:
+    made = await policy(api)
+    await rule(api, made["id"], "minimum_bandwidth", min_kbps=100)
+    network = await api.create("network", **({"qos_policy_id": made["id"]} if is_led else {}))
+    given = {} if is_led else {"qos_policy_id": made["id"]}
+    port = await api.create(
+        "port", network_id=network["id"], device_owner="compute:nova", **given, **{"binding:profile": {}}
+    )
+    noun, url = ("network", f"networks/{network['id']}") if is_led else ("port", f"ports/{port['id']}")
+    await api.update("port", port["id"], **{"binding:profile": {"allocation": {"group": "provider"}}})
+    error = await api.refused("PUT", f"/v2.0/{url}", {noun: {"qos_policy_id": None}}, 501)
+    assert error["type"] == "NotImplementedError"
+    await api.update(noun, network["id"] if is_led else port["id"], qos_policy_id=made["id"])
+
+    await api.update("port", port["id"], **{"binding:profile": {}})
+    assert (await api.update(noun, network["id"] if is_led else port["id"], qos_policy_id=None))[
+        "qos_policy_id"
+    ] is None
+
+
 async def test_rule_types_are_listed_and_their_details_shown_to_admins(api: Door) -> None:
     status, answer = await api.ask("GET", "/v2.0/qos/rule-types?all_supported=True", as_project="p1")
     assert (status, {one["type"] for one in answer["rule_types"]}) == (200, set(RULES))

@@ -11,6 +11,7 @@
     ├── PreconditionFailed   412  If-Match named another revision
     ├── TooLarge             413  the body or the bulk is over a named limit
     ├── UnsupportedMedia     415  the body is not JSON
+    ├── Unsupported          501  it would have to change what another system keeps
     └── Unavailable          503  the log is out of reach, or the outcome is unknown
 
 A refusal leaves no trace: the request that raised it changed nothing, unless it is an `Unavailable`
@@ -92,6 +93,13 @@ class UnsupportedMedia(Refusal):
 
     status = 415
     default_type = "HTTPUnsupportedMediaType"
+
+
+class Unsupported(Refusal):
+    """What is asked for would have to change what another system keeps, as Nova does in placement."""
+
+    status = 501
+    default_type = "NotImplementedError"
 
 
 class Unavailable(Refusal):

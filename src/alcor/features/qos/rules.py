@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may be done with policies of quality of service and their rules, and who may have which policy."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 
-from alcor.base.errors import Conflict, Forbidden, NotFound
+from alcor.base.errors import Conflict, Forbidden, NotFound, Unsupported
 from alcor.features.network.model import Network
-from alcor.features.port.model import Port
+from alcor.features.port.model import BY_NETWORK, PORT, Port
 from alcor.features.qos.extensions import EXTENSIONS
 from alcor.features.qos.model import (
     BANDWIDTH_LIMIT,
@@ -67,6 +68,7 @@ KINDS = (
     _kind("minimum_packet_rate", MINIMUM_PACKET_RATE, MINIMUM_PACKET_RATES_OF),
 )
 _NETWORKS_OWN = "network:"  # owners of ports that a network's policy does not bind
+_MACHINES = "compute:"  # owners of ports for which Nova has taken resources
 _BY_TYPE: Mapping[type[QosRule], Kind] = {kind.type: kind for kind in KINDS}
 
 
@@ -111,7 +113,44 @@ def on_delete_rule(txn: Txn, ctx: Context, old: QosRule) -> None:
 
 
 def _revise(txn: Txn, ctx: Context, rule: QosRule) -> None:
+    if isinstance(rule, MinimumBandwidth | MinimumPacketRate):
+        own = (txn.get(PORT, row.id) for row in txn.find(PORT_QOS, PORTS_WITH, rule.policy_id))
+        networks = txn.find(NETWORK_QOS, NETWORKS_WITH, rule.policy_id)
+        for port in chain(own, *(_led(txn, network.id) for network in networks)):
+            if port.device_owner.startswith(_MACHINES):
+                raise _tracked(rule.policy_id, port)
     txn.update(QOS_POLICY, revised(ctx, txn.get(QOS_POLICY, rule.policy_id)))
+
+
+def _led(reader: Reader, network: str) -> Iterator[Port]:
+    """The network's ports that have no policy of their own."""
+    return (port for port in reader.find(PORT, BY_NETWORK, network) if _own_policy(reader, port) is None)
+
+
+def _own_policy(reader: Reader, port: Port) -> str | None:
+    row = reader.peek(PORT_QOS, port.id)
+    return row.qos_policy_id if row is not None else None
+
+
+def _check_allocated(txn: Txn, ports: Iterable[Port], policy: str | None) -> None:
+    """Raises Unsupported where Nova took the minimum of the policy, which they have no longer, from a host for one of
+    these ports.
+    """
+    if policy is None or not (
+        txn.count(MINIMUM_BANDWIDTH, MINIMUM_BANDWIDTHS_OF, policy)
+        or txn.count(MINIMUM_PACKET_RATE, MINIMUM_PACKET_RATES_OF, policy)
+    ):
+        return
+    for port in ports:
+        if port.device_owner.startswith(_MACHINES) and port.profile.get("allocation"):
+            raise _tracked(policy, port)
+
+
+def _tracked(policy: str, port: Port) -> Unsupported:
+    return Unsupported(
+        "Cannot update QoS policies/rules backed by resources tracked in Placement: "
+        f"port {port.id} of a machine has policy {policy}."
+    )
 
 
 def _check_rule(txn: Txn, rule: QosRule, given: frozenset[str]) -> None:
@@ -162,7 +201,11 @@ def on_port(txn: Txn, ctx: Context, written: Written[Port, PortQos]) -> PortQos:
     """The port's policy, if the caller may use it and may take off the one before."""
     new = written.new
     if "qos_policy_id" in ctx.given:
-        _check_change(txn, ctx, written.old.qos_policy_id if written.old else None, new.qos_policy_id)
+        was = written.old.qos_policy_id if written.old else None
+        _check_change(txn, ctx, was, new.qos_policy_id)
+        by_network = network_policy(txn, written.stored)
+        if written.before is not None and (was or by_network) != (new.qos_policy_id or by_network):
+            _check_allocated(txn, (written.before,), was or by_network)
     is_exempt = written.stored.device_owner.startswith(_NETWORKS_OWN)
     return new if is_exempt == new.is_exempt else msgspec.structs.replace(new, is_exempt=is_exempt)
 
@@ -174,7 +217,10 @@ def on_network(txn: Txn, ctx: Context, written: Written[Network, NetworkQos]) ->
         default = txn.first(QOS_POLICY, DEFAULT_OF, written.stored.project_id)
         return NetworkQos(id=written.stored.id, qos_policy_id=default.id if default else None)
     if "qos_policy_id" in ctx.given:
-        _check_change(txn, ctx, written.old.qos_policy_id if written.old else None, asked)
+        was = written.old.qos_policy_id if written.old else None
+        _check_change(txn, ctx, was, asked)
+        if was != asked:
+            _check_allocated(txn, _led(txn, written.stored.id), was)
     return written.new
 
 
