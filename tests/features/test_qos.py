@@ -238,7 +238,7 @@ async def test_minimum_of_a_machines_port_is_not_changed_under_it(api: Door) -> 
     url = f"/v2.0/qos/policies/{made['id']}/minimum_bandwidth_rules/{least['id']}"
     for method, body in (("PUT", {"minimum_bandwidth_rule": {"min_kbps": 5}}), ("DELETE", None)):
         error = await api.refused(method, url, body, 501)
-        assert error["type"] == "NotImplementedError"
+        assert error["type"] == "HTTPNotImplemented"
         assert port["id"] in error["message"]
     body = {"minimum_packet_rate_rule": {"min_kpps": 5}}
     await api.refused("POST", f"/v2.0/qos/policies/{other['id']}/minimum_packet_rate_rules", body, 501)
@@ -260,7 +260,7 @@ async def test_policy_whose_minimum_nova_has_taken_stays_with_the_port(api: Door
     noun, url = ("network", f"networks/{network['id']}") if is_led else ("port", f"ports/{port['id']}")
     await api.update("port", port["id"], **{"binding:profile": {"allocation": {"group": "provider"}}})
     error = await api.refused("PUT", f"/v2.0/{url}", {noun: {"qos_policy_id": None}}, 501)
-    assert error["type"] == "NotImplementedError"
+    assert error["type"] == "HTTPNotImplemented"
     await api.update(noun, network["id"] if is_led else port["id"], qos_policy_id=made["id"])
 
     await api.update("port", port["id"], **{"binding:profile": {}})

@@ -99,7 +99,7 @@ class Unsupported(Refusal):
     """What is asked for would have to change what another system keeps, as Nova does in placement."""
 
     status = 501
-    default_type = "NotImplementedError"
+    default_type = "HTTPNotImplemented"
 
 
 class Unavailable(Refusal):
