@@ -156,6 +156,35 @@ def test_security_groups_and_their_rules(server: Served):
     assert left == [{"Name": "default"}]
 
 
+@pytest.mark.parametrize(
+    ("noun", "given"),
+    [
+        ("network", ""),
+        ("subnet", "--network tn --subnet-range 10.0.0.0/24"),
+        ("port", "--network tn"),
+        ("security group", ""),
+    ],
+)
+def test_tags_are_set_and_unset_on_every_noun(server: Served, noun: str, given: str):
+    (_, made, tagged, less, none), complaints = said(
+        server,
+        f"""
+        network create -f json tn
+        {noun} create -f json {given} t1
+        {noun} set --tag one --tag two t1
+        {noun} show -f json t1
+        {noun} unset --tag one t1
+        {noun} show -f json t1
+        {noun} unset --all-tag t1
+        {noun} show -f json t1
+        {noun} delete t1
+        network delete tn
+        """,
+    )
+    assert complaints == ""
+    assert [sorted(each["tags"]) for each in (made, tagged, less, none)] == [[], ["one", "two"], ["two"], []]
+
+
 def test_one_rule_is_shown_and_deleted_by_its_id(server: Served):
     (_, rule), complaints = said(
         server,

@@ -24,7 +24,7 @@ from alcor.dataplane.values import (
     Term,
     match,
 )
-from alcor.testing.fake_switch import Emission, FakeSwitch, FlowRefused, Tunnel
+from alcor.testing.fake_switch import CONTROLLER, Emission, FakeSwitch, FlowRefused, Tunnel
 from alcor.testing.packet import ADVERT, BROADCAST, SOLICIT, Arp, Icmp, Ipv4, Ipv6, Nd, Packet, Udp
 from tests.testing.kit import (
     IP_A,
@@ -242,6 +242,19 @@ def test_the_controller_gets_the_packet_and_what_the_pipeline_knew() -> None:
     assert (packet_in.table, packet_in.cookie, packet_in.userdata) == (3, 8, b"why")
     assert packet_in.metadata == {"in_port": 1, "reg2": 6}
     assert packet_in.packet == UDP_THERE
+
+
+def test_a_packet_that_is_put_out_takes_its_own_actions_and_leaves_none_of_them_behind() -> None:
+    switch = loaded(
+        Flow(0, 1, (), (Output(3),)), Flow(4, 1, match(reg4=8, in_port=CONTROLLER), (Output(2), Output(3)))
+    )
+    before = switch.dump()
+    out = switch.packet_out(UDP_THERE.build(), (SetField("reg4", 8), Resubmit(4), Output(1)))
+    assert [(emission.port, emission.packet) for emission in out] == [(port, UDP_THERE) for port in (2, 3, 1)]
+    assert switch.dump() == before
+    with pytest.raises(FlowRefused):
+        switch.packet_out(UDP_THERE.build(), (Output(-1),))
+    assert switch.dump() == before
 
 
 def conjunctive(extra: tuple[Flow, ...] = ()) -> FakeSwitch:
