@@ -98,7 +98,11 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
                 engine.policy.use(settings.policy_file)
             app = App(Parts(engine=engine, store=store, auth=auth, world=world, meters=meters))
             server = Server(app, settings.listen, insecure_listen=settings.insecure_listen)
-            await server.start()
+            try:
+                await server.start()
+            except OSError as wrong:
+                told = f"the API cannot listen on {settings.listen}: {wrong.strerror or wrong}"
+                raise OSError(f"{told}; choose another address by listen (--listen)") from wrong
             stack.push_async_callback(server.stop)
         yield Running(store, server, handle, notifier)
 

@@ -37,5 +37,9 @@ async def ask(settings: Settings, what: str, name: str = "") -> Shown | None:
         try:
             answer = Answer.FromString(await channel.unary_unary(SHOW)(question, timeout=_WAIT_S))
         except grpc.aio.AioRpcError as error:
-            raise NotAnswered(f"{settings.push} says {error.code().name}: {error.details()}") from error
+            is_there = error.code() is not grpc.StatusCode.UNAVAILABLE
+            to_do = "" if is_there else "; start push, or set push (--push) to where it listens"
+            raise NotAnswered(
+                f"{settings.push} says {error.code().name}: {error.details()}{to_do}"
+            ) from error
     return msgspec.json.decode(answer.json, type=Shown) if answer.json else None

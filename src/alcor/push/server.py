@@ -114,7 +114,8 @@ def _bound(server: Any, settings: Settings, credentials: Any) -> str:
             server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         )
     except RuntimeError as error:
-        raise SettingError(f"push cannot listen on {address}: {error}.") from error
+        reason = "it is taken, or not this machine's: choose another by push_listen (--push-listen)"
+        raise SettingError(f"push cannot listen on {address}: {reason}.") from error
     return address if socket_path(address) else f"{address.rpartition(':')[0]}:{port}"
 
 
