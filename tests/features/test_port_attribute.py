@@ -89,7 +89,6 @@ async def test_attribute_that_neutron_refuses_is_refused(
 async def test_status_of_the_wire_is_set_by_operators_alone(api: Door, net: dict[str, Any]) -> None:
     port = await api.create("port", network_id=net["id"])
     assert (await api.update("port", port["id"], data_plane_status="DOWN"))["data_plane_status"] == "DOWN"
-    assert len(await api.list("ports", data_plane_status="DOWN")) == 1
     assert (await api.update("port", port["id"], data_plane_status=None))["data_plane_status"] is None
     wrong = {"port": {"data_plane_status": "BROKEN"}}
     await api.refused("PUT", f"/v2.0/ports/{port['id']}", wrong, 400)

@@ -126,6 +126,7 @@ async def test_policies_that_make_no_sense_are_refused(api: Door) -> None:
     to_all = {"rbac_policy": body | {"target_tenant": "*"}}
     assert (await refused(api, "POST", path, to_all, as_project=OTHER))[0] == 403
     assert (await refused(api, "POST", path, {"rbac_policy": body}, as_project=THIRD))[0] == 404
+    assert (await refused(api, "POST", path, {"rbac_policy": body | {"target_tenant": " "}}))[0] == 400
     await share(api, "network", network["id"], THIRD)
     assert await refused(api, "POST", path, {"rbac_policy": body}) == (409, "DuplicateRbacPolicy")
 

@@ -92,9 +92,11 @@ def _theirs() -> dict[tuple[str, str], Declared]:
 def _ours() -> dict[tuple[str, str], Declared]:
     found: dict[tuple[str, str], Declared] = {}
     for noun in Engine(REST).nouns.values():
-        plural = noun.resource.plural
+        resource, plural = noun.resource, noun.resource.plural
+        cannot = {"post", "required"} if resource.on_create is None else set()
+        cannot |= {"put"} if resource.on_update is None else set()
         for attribute in noun.shape.attributes:
-            found[plural, attribute.name] = _declared(attribute)
+            found[plural, attribute.name] = _declared(attribute, frozenset(cannot))
         for computed in noun.shape.computed:
             said = {"visible": computed.visible, "filter": computed.filter, "sort": computed.sort}
             flags = frozenset(flag for flag, is_so in said.items() if is_so)
@@ -104,14 +106,15 @@ def _ours() -> dict[tuple[str, str], Declared]:
     return found
 
 
-def _declared(attribute: Attribute) -> Declared:
+def _declared(attribute: Attribute, cannot: frozenset[str]) -> Declared:
+    """As it is declared, without what the noun itself refuses: POST where none can be made, PUT where none changes."""
     api = attribute.api
     said = (api.post, api.put, attribute.is_required, api.visible, api.filter, api.sort)
-    flags = frozenset(flag for flag, is_so in zip(FLAGS, said, strict=True) if is_so)
+    flags = frozenset(flag for flag, is_so in zip(FLAGS, said, strict=True) if is_so) - cannot
     default = UNSET
     if attribute.default is not msgspec.UNSET and not attribute.is_required:
         default = msgspec.json.encode(attribute.default).decode()
-    is_given = api.post or api.put
+    is_given = bool(flags & {"post", "put"})
     takes = frozenset(name for name, value in PROBES.items() if is_given and _is_taken(attribute, value))
     return Declared(flags, default, takes)
 

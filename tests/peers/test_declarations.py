@@ -10,6 +10,10 @@ def test_attributes_are_declared_as_the_reference_declares_them_but_for_reviewed
     assert unreviewed(found, reviewed()) == [], "mend it, or say why in tests/peers/differences.toml"
 
 
+def test_the_list_of_differences_says_nothing_that_is_no_longer_so():
+    assert stale(set(attributes_differ()), reviewed()) == []
+
+
 def test_policy_is_the_reference_by_default():
     assert list(policies_differ()) == []
 

@@ -44,7 +44,7 @@ class AddressGroup(Standard, frozen=True, kw_only=True):
     addresses: Annotated[
         tuple[Cidr, ...], Api(parse=parse_addresses, nullable=True, filter=False, sort=False)
     ] = ()
-    shared: Annotated[bool, Api(post=False, visible=False)] = False
+    shared: Annotated[bool, Api(post=False, visible=False, filter=False, sort=False)] = False
 
 
 BY_PROJECT: Index[AddressGroup] = Index("project_id", lambda group: (group.project_id,))

@@ -20,14 +20,16 @@ HOST: Table[Host] = Table("host", Host)
 class Agent(Standard, frozen=True, kw_only=True):
     """An agent, as Neutron's agents API shows it. Made by the agent's hello, never by POST."""
 
-    host: Annotated[str, Api(post=False)]
-    agent_type: Annotated[str, Api(post=False)] = "Open vSwitch agent"
-    binary: Annotated[str, Api(post=False)] = "alcor-agent"
-    topic: Annotated[str, Api(post=False)] = "N/A"
-    availability_zone: Annotated[str | None, Api(post=False)] = None
-    admin_state_up: Annotated[bool, Api(put=True)] = True  # false: no port is bound to its host any more
+    host: Annotated[str, Api(post=False, sort=False)]
+    agent_type: Annotated[str, Api(post=False, sort=False)] = "Open vSwitch agent"
+    binary: Annotated[str, Api(post=False, sort=False)] = "alcor-agent"
+    topic: Annotated[str, Api(post=False, sort=False)] = "N/A"
+    availability_zone: Annotated[str | None, Api(post=False, sort=False)] = None
+    admin_state_up: Annotated[bool, Api(put=True, sort=False)] = (
+        True  # false: no port is bound to its host any more
+    )
     configurations: Annotated[dict[str, object], Api(post=False, filter=False, sort=False)] = {}
-    started_at: Annotated[str, Api(post=False)] = ""
+    started_at: Annotated[str, Api(post=False, filter=False, sort=False)] = ""
 
 
 BY_HOST: Index[Agent] = Index("host", lambda agent: (agent.host,))

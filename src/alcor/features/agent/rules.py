@@ -130,7 +130,7 @@ REST = RestFeature(
             on_delete=on_delete,
             computed=(
                 Computed("alive", _is_alive, {"type": "boolean"}),
-                Computed("heartbeat_timestamp", _heartbeat, {"type": "string"}),
+                Computed("heartbeat_timestamp", _heartbeat, {"type": "string"}, filter=False),
             ),
             by_field={"host": BY_HOST},
             access="admin",

@@ -55,7 +55,9 @@ class Flavor(Standard, frozen=True, kw_only=True):
     name: Annotated[str, Api(put=True, max_length=255)] = ""
     description: Annotated[str, Api(put=True, max_length=TEXT_LENGTH_MAX, nullable=True)] = ""
     service_type: Annotated[str, Api(required=True, parse=_service_type)]
-    service_profiles: Annotated[tuple[str, ...], Api(put=True, filter=False, parse=_profiles)] = ()
+    service_profiles: Annotated[
+        tuple[str, ...], Api(put=True, filter=False, sort=False, parse=_profiles)
+    ] = ()
     enabled: Annotated[bool, Api(put=True)] = True
 
 

@@ -31,20 +31,38 @@ class Network(Standard, frozen=True, kw_only=True):
 
     name: Annotated[str, Api(put=True, max_length=255)] = ""
     admin_state_up: Annotated[bool, Api(put=True)] = True
-    shared: Annotated[bool, Api(put=True, set_by="admin")] = False
-    external: Annotated[bool, Api(name="router:external", put=True, set_by="admin")] = False
-    is_default: Annotated[bool, Api(put=True, set_by="admin")] = False  # among external networks
-    port_security_enabled: Annotated[bool, Api(put=True)] = True  # default for the network's ports
+    shared: Annotated[bool, Api(put=True, set_by="admin", sort=False)] = False
+    external: Annotated[bool, Api(name="router:external", put=True, set_by="admin", sort=False)] = False
+    is_default: Annotated[bool, Api(put=True, set_by="admin", sort=False)] = False  # among external networks
+    port_security_enabled: Annotated[bool, Api(put=True, filter=False, sort=False)] = (
+        True  # default for the network's ports
+    )
     mtu: Annotated[int, Api(put=True, minimum=0)] = 0  # bytes of an IP packet; asked for as 0: the most
     network_type: Annotated[
-        str, Api(name="provider:network_type", put=True, max_length=32, set_by="admin", seen_by="admin")
+        str,
+        Api(
+            name="provider:network_type",
+            put=True,
+            max_length=32,
+            set_by="admin",
+            seen_by="admin",
+            sort=False,
+        ),
     ] = ""
     physical_network: Annotated[
         str | None,
-        Api(name="provider:physical_network", put=True, max_length=64, set_by="admin", seen_by="admin"),
+        Api(
+            name="provider:physical_network",
+            put=True,
+            max_length=64,
+            set_by="admin",
+            seen_by="admin",
+            sort=False,
+        ),
     ] = None
     segmentation_id: Annotated[
-        int | None, Api(name="provider:segmentation_id", put=True, set_by="admin", seen_by="admin")
+        int | None,
+        Api(name="provider:segmentation_id", put=True, set_by="admin", seen_by="admin", sort=False),
     ] = None
     vni: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
 

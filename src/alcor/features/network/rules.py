@@ -160,7 +160,7 @@ REST = RestFeature(
             after_create=after_create,
             on_update=on_update,
             on_delete=on_delete,
-            computed=(Computed("status", lambda reader, network: "ACTIVE", {"type": "string"}),),
+            computed=(Computed("status", lambda reader, network: "ACTIVE", {"type": "string"}, sort=True),),
             by_field={"project_id": BY_PROJECT, "name": BY_NAME},
             is_shared=is_shared,
             shared_ids=shared_ids,

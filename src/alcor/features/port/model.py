@@ -117,14 +117,22 @@ class Port(Standard, frozen=True, kw_only=True):
             matches=lambda groups, text: text in groups,
         ),
     ] = ()
-    port_security_enabled: Annotated[bool, Api(put=True)] = True
+    port_security_enabled: Annotated[bool, Api(put=True, filter=False, sort=False)] = True
     allowed_address_pairs: Annotated[
         tuple[AllowedPair, ...],
         Api(put=True, parse=parse_pairs, sort=False, matches=match_pair, nullable=True),
     ] = ()
     host: Annotated[
         str,
-        Api(name="binding:host_id", put=True, max_length=255, set_by="admin", seen_by="admin", nullable=True),
+        Api(
+            name="binding:host_id",
+            put=True,
+            max_length=255,
+            set_by="admin",
+            seen_by="admin",
+            sort=False,
+            nullable=True,
+        ),
     ] = ""
     profile: Annotated[
         dict[str, object],
@@ -144,12 +152,18 @@ class Port(Standard, frozen=True, kw_only=True):
             name="binding:vnic_type",
             put=True,
             choices=VNIC_TYPES,
+            filter=False,
+            sort=False,
         ),
     ] = "normal"
-    hardware_offload_type: Annotated[str | None, Api(choices=("switchdev",))] = None
-    trusted: Annotated[bool | None, Api(put=True, set_by="admin", seen_by="admin")] = None
+    hardware_offload_type: Annotated[str | None, Api(choices=("switchdev",), filter=False, sort=False)] = None
+    trusted: Annotated[
+        bool | None, Api(put=True, set_by="admin", seen_by="admin", filter=False, sort=False)
+    ] = None
     ip_allocation: Annotated[str, Api(post=False)] = "immediate"  # none: no address was asked for
-    vif_type: Annotated[str, Api(name="binding:vif_type", post=False, seen_by="admin")] = "unbound"
+    vif_type: Annotated[
+        str, Api(name="binding:vif_type", post=False, seen_by="admin", filter=False, sort=False)
+    ] = "unbound"
     generation: Annotated[int, Api(post=False, visible=False)] = 0
     group_set: Annotated[int, Api(post=False, visible=False)] = 0
     # Of a subport: the port by whose interface it is reached, its tag there, and what it has for an ofport.

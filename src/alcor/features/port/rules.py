@@ -383,7 +383,7 @@ REST = RestFeature(
             on_update=on_update,
             on_delete=on_delete,
             computed=(
-                Computed("status", status, {"type": "string", "enum": ["ACTIVE", "DOWN"]}),
+                Computed("status", status, {"type": "string", "enum": ["ACTIVE", "DOWN"]}, sort=True),
                 Computed(
                     "binding:vif_details", _vif_details, {"type": "object"}, filter=False, seen_by="admin"
                 ),

@@ -96,12 +96,21 @@ class PortAttributes(Stored, frozen=True, kw_only=True):
 
     plane_status: Annotated[
         str | None,
-        Api(name="data_plane_status", post=False, put=True, choices=("ACTIVE", "DOWN"), set_by="admin"),
+        Api(
+            name="data_plane_status",
+            post=False,
+            put=True,
+            choices=("ACTIVE", "DOWN"),
+            set_by="admin",
+            filter=False,
+            sort=False,
+        ),
     ] = None
-    propagate_uplink_status: Annotated[bool, Api(put=True)] = True
-    device_profile: Annotated[str | None, Api(max_length=255)] = None
+    propagate_uplink_status: Annotated[bool, Api(put=True, filter=False, sort=False)] = True
+    device_profile: Annotated[str | None, Api(max_length=255, filter=False, sort=False)] = None
     numa_affinity_policy: Annotated[
-        str | None, Api(put=True, choices=("required", "preferred", "legacy", "socket"))
+        str | None,
+        Api(put=True, choices=("required", "preferred", "legacy", "socket"), filter=False, sort=False),
     ] = None
     hints: Annotated[
         dict[str, object] | None,

@@ -14,10 +14,10 @@ SHARED, EXTERNAL = "access_as_shared", "access_as_external"
 class RbacPolicy(Standard, frozen=True, kw_only=True):
     """Lets a project, or every project, use one object of another."""
 
-    object_type: Annotated[str, Api(required=True)]
-    object_id: Annotated[str, Api(required=True)]
-    target_tenant: Annotated[str, Api(required=True, put=True, max_length=255)]
-    action: Annotated[str, Api(required=True, max_length=255)]
+    object_type: Annotated[str, Api(required=True, sort=False)]
+    object_id: Annotated[str, Api(required=True, sort=False)]
+    target_tenant: Annotated[str, Api(required=True, put=True, max_length=255, sort=False)]
+    action: Annotated[str, Api(required=True, max_length=255, sort=False)]
 
 
 BY_PROJECT: Index[RbacPolicy] = Index("project_id", lambda policy: (policy.project_id,))

@@ -152,6 +152,8 @@ def on_delete(txn: Txn, ctx: Context, old: RbacPolicy) -> None:
 
 
 def _check_target(ctx: Context, policy: RbacPolicy) -> None:
+    if not policy.target_tenant.strip():
+        raise Invalid(f"Invalid input for target_tenant. Reason: '{policy.target_tenant}' names no project.")
     if policy.target_tenant == EVERYBODY and not ctx.is_admin:
         raise Forbidden(
             "rule:create_rbac_policy:target_tenant is disallowed by policy", type="PolicyNotAuthorized"

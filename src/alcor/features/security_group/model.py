@@ -51,8 +51,10 @@ class SecurityGroup(Standard, frozen=True, kw_only=True):
     """A named set of ports that share rules. Each project has one called `default`."""
 
     name: Annotated[str, Api(put=True, max_length=255)] = ""
-    stateful: Annotated[bool, Api(put=True)] = True  # False: its rules judge each packet by itself
-    shared: Annotated[bool, Api(post=False)] = False
+    stateful: Annotated[bool, Api(put=True, sort=False)] = (
+        True  # False: its rules judge each packet by itself
+    )
+    shared: Annotated[bool, Api(post=False, sort=False)] = False
 
 
 BY_PROJECT: Index[SecurityGroup] = Index("project_id", lambda group: (group.project_id,))
@@ -252,8 +254,8 @@ class DefaultRule(Allowance, frozen=True, kw_only=True):
     project_id: Annotated[
         str, Api(set_by="admin", max_length=255, visible=False, filter=False, sort=False)
     ] = ""
-    used_in_default_sg: Annotated[bool, Api(required=True)]
-    used_in_non_default_sg: Annotated[bool, Api(required=True)]
+    used_in_default_sg: Annotated[bool, Api(required=True, sort=False)]
+    used_in_non_default_sg: Annotated[bool, Api(required=True, sort=False)]
 
 
 def uses_of(rule: DefaultRule) -> list[bool]:

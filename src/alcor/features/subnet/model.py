@@ -226,17 +226,23 @@ class Subnet(Standard, frozen=True, kw_only=True):
     ip_version: Annotated[int, Api(required=True, choices=(4, 6))]
     cidr: Annotated[Cidr, Api(parse=_strict_cidr)] = Cidr("")  # cut from the pool if it is not given
     subnetpool_id: Annotated[str | None, Api()] = None
-    prefixlen: Annotated[int, Api(visible=False, minimum=0)] = UNSAID  # only asked for
-    use_default_subnetpool: Annotated[bool, Api(visible=False)] = False  # only asked for
+    prefixlen: Annotated[int, Api(visible=False, minimum=0, filter=False, sort=False)] = (
+        UNSAID  # only asked for
+    )
+    use_default_subnetpool: Annotated[bool, Api(visible=False, filter=False, sort=False)] = (
+        False  # only asked for
+    )
     name: Annotated[str, Api(put=True, max_length=255)] = ""
     gateway_ip: Annotated[Ip | None, Api(put=True, parse=_gateway, nullable=True)] = None
-    allocation_pools: Annotated[tuple[Range, ...], Api(put=True, parse=parse_pools, sort=False)] = ()
+    allocation_pools: Annotated[
+        tuple[Range, ...], Api(put=True, parse=parse_pools, filter=False, sort=False)
+    ] = ()
     enable_dhcp: Annotated[bool, Api(put=True)] = True
     dns_nameservers: Annotated[
-        tuple[Ip, ...], Api(put=True, parse=parse_nameservers, nullable=True, sort=False)
+        tuple[Ip, ...], Api(put=True, parse=parse_nameservers, nullable=True, filter=False, sort=False)
     ] = ()
     host_routes: Annotated[
-        tuple[HostRoute, ...], Api(put=True, parse=parse_routes, nullable=True, sort=False)
+        tuple[HostRoute, ...], Api(put=True, parse=parse_routes, nullable=True, filter=False, sort=False)
     ] = ()
     ipv6_ra_mode: Annotated[Ipv6Mode | None, Api()] = None
     ipv6_address_mode: Annotated[Ipv6Mode | None, Api()] = None

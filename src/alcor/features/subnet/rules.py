@@ -294,10 +294,18 @@ REST = RestFeature(
             "network",
             (
                 Computed(
-                    "subnets", subnets_of, {"type": "array", "items": {"type": "string", "format": "uuid"}}
+                    "subnets",
+                    subnets_of,
+                    {"type": "array", "items": {"type": "string", "format": "uuid"}},
+                    filter=False,
                 ),
                 *(
-                    Computed(f"ipv{version}_address_scope", _scope_of(version), {"type": ["string", "null"]})
+                    Computed(
+                        f"ipv{version}_address_scope",
+                        _scope_of(version),
+                        {"type": ["string", "null"]},
+                        filter=False,
+                    )
                     for version in (4, 6)
                 ),
             ),
