@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from alcor.dataplane.pipeline import CLASSIFY, LEAVE
+from alcor.lab import Vm
 from alcor.lab.cloud import Cloud
 from tests.lab.site import PORT, Site, booted, changes, everywhere, gone, ip, new_site, plugged, update_port
 
@@ -147,6 +148,28 @@ async def test_traffic_and_status_outlive_push_and_what_changed_meanwhile_is_app
         assert each["status"] == "ACTIVE"
     for vm in (late, shut):
         await gone(site.cloud, vm)
+
+
+async def test_bridge_that_somebody_deletes_is_made_again_and_carries_what_is_plugged_in_again(
+    site: Site,
+) -> None:
+    late = await booted(site.cloud, site.network, site.one, "late")
+    await site.one.vsctl("del-br", "br-int")
+    await until_status(site, "DOWN", site.left, late)
+    for vm in (site.left, late):
+        await vm.plug()
+    await until_status(site, "ACTIVE", site.left, late)
+    async with site.left.stream(ip(site.right), PORT) as stream:
+        assert await stream.is_alive(timeout_s=HEAL_S_MAX)
+    assert await late.ping(ip(site.left), tries=3)
+    await gone(site.cloud, late)
+
+
+async def until_status(site: Site, status: str, *vms: Vm) -> None:
+    async with asyncio.timeout(HEAL_S_MAX):
+        for vm in vms:
+            while (await site.cloud.rest.show("port", vm.spec.port_id))["status"] != status:
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("what", [(), ("table=0",)])

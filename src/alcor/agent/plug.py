@@ -103,8 +103,7 @@ class Plug:
         idl = _FollowingIdl(self._remote, schema)
         self._connection = connection.Connection(idl, timeout=TRANSACTION_S_MAX)
         self._ovsdb = _Ovsdb(self._connection)
-        self._ensure_bridge(self._ovsdb)
-        self._ensure_ports(self._ovsdb)
+        self._ensure(self._ovsdb)
         follower = _BridgeFollower(idl, self._bridges, self._publish)
         with self._connection.lock:
             idl.on_run = follower.look
@@ -121,14 +120,15 @@ class Plug:
             self._mending = asyncio.create_task(self._mend())
 
     async def _mend(self) -> None:
-        """Somebody took the tunnel port or a patch port away, or a bridge to a physical network came."""
+        """Somebody took the bridge, the tunnel port or a patch port away, or a bridge to a physical network came."""
         try:
-            await asyncio.to_thread(self._ensure_ports, self._ovsdb)
+            await asyncio.to_thread(self._ensure, self._ovsdb)
         except OvsdbAppException as error:
             log_warning("port cannot be made", bridge=self._bridge, reason=str(error))
         self._mending = None
 
-    def _ensure_ports(self, ovsdb: Any) -> None:
+    def _ensure(self, ovsdb: Any) -> None:
+        self._ensure_bridge(ovsdb)
         self._ensure_tunnel(ovsdb)
         for name, bridge in self._bridges.mappings:
             if _row_named(ovsdb, "Bridge", bridge) is None:
