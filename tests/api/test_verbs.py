@@ -133,6 +133,23 @@ async def test_update_with_the_right_revision_passes_and_with_another_is_412(api
     assert gone.status_code == 204
 
 
+async def test_action_on_another_revision_is_412_and_does_nothing(api: Api):
+    network = await api.make("network")
+    pool = await api.make("subnetpool", name="pool", prefixes=["10.0.0.0/8"])
+    tags, prefixes = f"networks/{network['id']}/tags", f"subnetpools/{pool['id']}/add_prefixes"
+    for method, url, body in (
+        ("PUT", tags, {"tags": ["gold"]}),
+        ("PUT", f"{tags}/gold", None),
+        ("DELETE", tags, None),
+        ("PUT", prefixes, {"prefixes": ["11.0.0.0/8"]}),
+    ):
+        refused = await api.refusal(method, url, body, headers={"If-Match": "revision_number=7"})
+        assert refused[:2] == (412, "RevisionNumberConstraintFailed"), url
+        answer = await api.call(method, url, body, headers={"If-Match": "revision_number=1"})
+        assert answer.status_code < 300 or method == "DELETE" or url.endswith("gold"), answer.text
+    assert (await api.get(tags)).json() == {"tags": ["gold"]}
+
+
 async def test_if_match_that_is_no_revision_is_refused_or_means_nothing(api: Api):
     network = await api.make("network")
     url, body = f"networks/{network['id']}", {"network": {"name": "x"}}

@@ -267,3 +267,73 @@ async def test_shared_groups_are_found_by_that(api: Door) -> None:
     assert [(each["id"], each["shared"]) for each in shared] == [(group["id"], True)]
     others = await api.list("security-groups", as_project="blue", shared="False")
     assert {each["name"] for each in others} == {"default", "own"}
+
+
+async def bulk(api: Door, *rules: dict, as_project: str = "") -> tuple[int, dict]:
+    bodies = [{"direction": "ingress"} | rule for rule in rules]
+    return await api.ask(
+        "POST", "/v2.0/security-group-rules", {"security_group_rules": bodies}, as_project=as_project
+    )
+
+
+async def test_rules_of_one_request_are_all_made_or_none(api: Door) -> None:
+    group = await api.create("security_group", name="web")
+    kept = await a_rule(api, group, protocol="udp")
+    revision = (await api.show("security_group", group["id"]))["revision_number"]
+    given = {"security_group_id": group["id"]}
+
+    refusals = []
+    for rules in (
+        [{"protocol": "tcp"}, {"protocol": "6"}],
+        [{"ethertype": "IPv6", "protocol": "icmp"}, {"ethertype": "IPv6", "protocol": "icmpv6"}],
+        [{"protocol": "tcp"}, {"protocol": "udp"}],
+        [{"protocol": "tcp"}, {"remote_group_id": "9d8c12ad-6c0c-4f1c-a0c5-4ca33ac2cf7c"}],
+        [{"protocol": "tcp"}, {"remote_address_group_id": "9d8c12ad-6c0c-4f1c-a0c5-4ca33ac2cf7c"}],
+        [{"protocol": "tcp"}, {"port_range_min": 1}],
+    ):
+        status, answer = await bulk(api, *(given | rule for rule in rules))
+        refusals.append((status, answer["NeutronError"]["type"]))
+    assert refusals == [
+        (409, "DuplicateSecurityGroupRuleInPost"),
+        (409, "DuplicateSecurityGroupRuleInPost"),
+        (409, "SecurityGroupRuleExists"),
+        (404, "SecurityGroupNotFound"),
+        (404, "AddressGroupNotFound"),
+        (400, "SecurityGroupProtocolRequiredWithPorts"),
+    ]
+    shown = await api.show("security_group", group["id"])
+    assert shown["revision_number"] == revision
+    assert kept["id"] in {rule["id"] for rule in shown["security_group_rules"]}
+    assert len(shown["security_group_rules"]) == 3
+
+    status, answer = await bulk(api, *(given | {"protocol": name} for name in ("tcp", "sctp")))
+    assert (status, [rule["protocol"] for rule in answer["security_group_rules"]]) == (201, ["tcp", "sctp"])
+
+
+async def test_rules_of_one_request_are_of_one_group_and_one_project(api: Door) -> None:
+    one, other = [await api.create("security_group", name=name) for name in ("one", "other")]
+    status, answer = await bulk(api, {"security_group_id": one["id"]}, {"security_group_id": other["id"]})
+    assert (status, answer["NeutronError"]["type"]) == (400, "SecurityGroupNotSingleGroupRules")
+    given = {"security_group_id": one["id"]}
+    status, answer = await bulk(api, given | {"project_id": "red"}, given | {"project_id": "blue"})
+    assert (status, answer["NeutronError"]["type"]) == (400, "SecurityGroupRulesNotSingleProject")
+    assert len(await api.list("security-group-rules", security_group_id=one["id"])) == 2
+
+
+async def test_rules_of_one_request_count_for_the_quota_together(tmp_path: Path) -> None:
+    async with open_door(tmp_path, quota_security_group_rule=8) as api:
+        group = await api.create(
+            "security_group", name="web", as_project="red"
+        )  # 4 of its default group, 2 its own
+        given = [{"security_group_id": group["id"], "protocol": name} for name in ("tcp", "udp", "sctp")]
+        status, answer = await bulk(api, *given, as_project="red")
+        assert (status, answer["NeutronError"]["type"]) == (409, "OverQuota")
+        status, answer = await bulk(api, *given[:2], as_project="red")
+        assert (status, len(answer["security_group_rules"])) == (201, 2)
+
+
+async def test_rules_for_a_group_of_others_are_refused_together(api: Door) -> None:
+    group = await api.create("security_group", name="web", as_project="red")
+    rules = [{"security_group_id": group["id"], "protocol": name} for name in ("tcp", "udp")]
+    status, answer = await bulk(api, *rules, as_project="blue")
+    assert (status, answer["NeutronError"]["type"]) == (404, "SecurityGroupNotFound")

@@ -71,7 +71,8 @@ async def act(parts: Parts, request: Request, noun: Noun[Any], action: Action[An
     body = await request.json(parts.world.settings, is_optional=True)
     if not isinstance(body, dict):
         raise Invalid("Body contains invalid data")
-    committed = await _turn(parts, request, noun.perform(asked, action, named, body))
+    work = noun.perform(asked, action, (named, _if_match(request)), body)
+    committed = await _turn(parts, request, work)
     return _acted(action, committed.value, committed.position.revision)
 
 

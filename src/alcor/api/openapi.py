@@ -32,10 +32,11 @@ _REFUSALS = {
     413: "The body or the bulk is over a limit.",
     415: "The body is not JSON.",
     500: "An unexpected error; the log has it under the request id.",
+    501: "It would have to change what another system keeps.",
     503: "The log is out of reach, or whether the change was made is not known; the message says which.",
 }
 _OF_READING = (400, 401, 403, 404, 405, 500, 503)
-_OF_WRITING = (400, 401, 403, 404, 405, 409, 412, 413, 415, 500, 503)
+_OF_WRITING = (400, 401, 403, 404, 405, 409, 412, 413, 415, 500, 501, 503)
 _OF_DISCOVERY = (401, 404, 405, 500, 503)
 _HEADERS = {
     "X-Openstack-Request-Id": {
@@ -217,6 +218,8 @@ def _action(noun: Noun[Any], action: Action[Any]) -> Schema:
         "summary": action.doc or f"{action.name.replace('_', ' ').capitalize()}.",
         "responses": responses,
     }
+    if not is_read and action.of != "collection":
+        described["parameters"] = [_IF_MATCH]
     if action.takes is not None:
         described["requestBody"] = _body(dict(action.takes))
     return described

@@ -212,6 +212,9 @@ class Resource(Generic[T]):
     tags_at: str = ""  # what its tags stand under, if not its path
     on_create: Callable[[Txn, Context, T], T] | None = None  # None: POST is 405
     after_create: Callable[[Txn, Context, T], None] | None = None
+    on_bulk: Callable[[Sequence[T]], None] | None = (
+        None  # refuses new objects that one request may not have together
+    )
     on_update: Callable[[Txn, Context, T, T], T] | None = None  # None: PUT is 405
     on_delete: Callable[[Txn, Context, T], None] | None = None  # None: DELETE is 405
     computed: tuple[Computed[T], ...] = ()

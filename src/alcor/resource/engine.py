@@ -106,12 +106,14 @@ class Noun(Generic[T]):
         asked.rulebook = self._rulebook
         envelope = _envelope(body)
         if plural not in envelope or (plural == name and isinstance(envelope[name], dict)):
-            make = self._one(asked, _enclosed(envelope, name))
+            _, make = self._one(asked, _enclosed(envelope, name))
             return lambda txn: {name: make(txn)}
 
         many = self._many(asked, envelope[plural])
         makes = [self._one(asked, each) for each in many]
-        return lambda txn: {plural: [make(txn) for make in makes]}
+        if self.resource.on_bulk is not None:
+            self.resource.on_bulk([new for new, _ in makes])
+        return lambda txn: {plural: [make(txn) for _, make in makes]}
 
     def update(self, asked: Asked, id: str, body: object, revision: int | None) -> Callable[[Txn], Answer]:
         """The update that the body of a PUT asks for. `revision` is If-Match's. Raises what is wrong with the body."""
@@ -192,14 +194,17 @@ class Noun(Generic[T]):
         ]
 
     def perform(
-        self, asked: Asked, action: Action[T], id: str, body: Mapping[str, Any]
+        self, asked: Asked, action: Action[T], named: tuple[str, int | None], body: Mapping[str, Any]
     ) -> Callable[[Txn], Any]:
-        """What the action does in its turn, and answers."""
+        """What the action does in its turn, and answers. `named`: the object's id, and If-Match's revision."""
         asked.rulebook = self._rulebook
 
         def turn(txn: Txn) -> Any:
             self._prepare(txn, asked)
-            return action.perform(txn, asked, self.gate.acted_on(txn, asked, action, id), body)
+            stored = self.gate.acted_on(txn, asked, action, named[0])
+            if stored is not None:
+                _check_revision(stored, named[1])
+            return action.perform(txn, asked, stored, body)
 
         return turn
 
@@ -241,7 +246,8 @@ class Noun(Generic[T]):
             for each in many
         ]
 
-    def _one(self, asked: Asked, body: Mapping[str, Any]) -> Callable[[Txn], Shown]:
+    def _one(self, asked: Asked, body: Mapping[str, Any]) -> tuple[T, Callable[[Txn], Shown]]:
+        """The new object as the body has it, and the turn that makes it."""
         resource, table = self.resource, self.table
         on_create, afterwards = resource.on_create, self._afterwards
         shape, gate, quota, is_under = self.shape, self.gate, resource.quota, self.gate.is_under
@@ -275,7 +281,7 @@ class Noun(Generic[T]):
             view = shape.view((), gate.hidden_of(txn, asked, made))
             return view.answer(txn, asked.project_id, made, kept)
 
-        return turn
+        return new, turn
 
     def _completed(self, asked: Asked, body: Mapping[str, Any]) -> dict[str, Any]:
         """The field values of a POST."""

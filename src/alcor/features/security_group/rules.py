@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from alcor.base.errors import Conflict
+from alcor.base.errors import Conflict, Invalid
 from alcor.features.address_group.model import ADDRESS_GROUP
 from alcor.features.security_group.defaults import EXTENSIONS, RESOURCES, is_stateful_by_default, templates
 from alcor.features.security_group.meaning import checked, meaning, normalized
@@ -163,6 +163,22 @@ def on_create_rule(txn: Txn, ctx: Context, new: SecurityGroupRule) -> SecurityGr
     return msgspec.structs.replace(new, number=_number(txn), project_id=new.project_id or group.project_id)
 
 
+def on_bulk_rules(news: Sequence[SecurityGroupRule]) -> None:
+    """Raises Invalid for rules of several groups or projects in one request, Conflict where two say the same."""
+    if len({new.security_group_id for new in news}) > 1:
+        raise Invalid(
+            "Only allowed to update rules for one security profile at a time",
+            type="SecurityGroupNotSingleGroupRules",
+        )
+    if len({new.project_id for new in news}) > 1:
+        raise Invalid(
+            "Multiple project_ids in bulk security group rule create not allowed",
+            type="SecurityGroupRulesNotSingleProject",
+        )
+    if len({meaning(checked(new)) for new in news}) < len(news):
+        raise Conflict("Duplicate Security Group Rule in POST.", type="DuplicateSecurityGroupRuleInPost")
+
+
 def on_delete_rule(txn: Txn, ctx: Context, old: SecurityGroupRule) -> None:
     """Any rule may go; its group is another without it."""
     txn.update(SECURITY_GROUP, revised(ctx, txn.get(SECURITY_GROUP, old.security_group_id)))
@@ -255,6 +271,7 @@ REST = RestFeature(
                 "security-groups-rules-belongs-to-default-sg",
             ),
             on_create=on_create_rule,
+            on_bulk=on_bulk_rules,
             on_delete=on_delete_rule,
             computed=(
                 Computed(
