@@ -24,7 +24,7 @@ async def test_agent_that_finds_nothing_says_at_once_and_once_which_settings_tel
     assert agent.stderr is not None
     said = b""
     async with asyncio.timeout(30):
-        while said.count(b"to_do=") < 4:
+        while said.count(b"(--") < 5:
             said += await agent.stderr.readline()
         await asyncio.sleep(2 * RETRY_S)
         agent.terminate()

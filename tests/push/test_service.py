@@ -70,6 +70,23 @@ def report(key: str) -> bytes:
     return wire.Envelope(ack=ack).SerializeToString()
 
 
+async def test_two_agents_of_one_name_do_not_push_each_other_away_again_and_again(plant: Plant) -> None:
+    streams, sessions = [], set()
+    for count in (1, 2):
+        streams.append(await plant.greet("r0"))
+        await plant.until(
+            lambda count=count: (
+                sessions.add(plant.service.publisher.session("r0")) or len(sessions - {None}) == count
+            )
+        )
+    streams.append(await plant.greet("r0"))
+    with pytest.raises(Unwelcome, match="another agent has just come as r0; let each have a name of its own"):
+        await plant.attending
+    assert plant.service.publisher.session("r0") in sessions, "the second stays"
+    for stream in streams:
+        await stream.close()
+
+
 async def received(stream: MemoryStream) -> wire.Envelope:
     return wire.Envelope.FromString(await stream.read())
 

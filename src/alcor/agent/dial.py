@@ -86,9 +86,11 @@ class _GrpcStream:
 
 
 def _why(error: Exception) -> str:
-    return (
-        f"{error.code().name}: {error.details()}" if isinstance(error, grpc.aio.AioRpcError) else str(error)
-    )
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return str(error)
+    is_there = error.code() is not grpc.StatusCode.UNAVAILABLE
+    hint = "" if is_there else "; does push run where the setting push (--push) says?"
+    return f"{error.code().name}: {error.details()}{hint}"
 
 
 def _certificate(settings: Settings) -> Certificate | None:

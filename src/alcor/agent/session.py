@@ -272,9 +272,7 @@ async def run(
             attempt = 0 if session.received else attempt + 1
             how = "refused" if isinstance(end, Refused) else "closed" if session.received else "unreachable"
             if attempt <= 1:  # it is said once, and counted each time
-                hint = {"to_do": "start push, or set push (--push) to where it listens"}
-                facts = hint if how == "unreachable" else {}
-                log_warning("session ended", host=session.identity.host, why=str(end), **facts)
+                log_warning("session ended", host=session.identity.host, why=str(end))
             session.end(how)
         await asyncio.sleep(backoff.wait_s(attempt))
 

@@ -40,6 +40,7 @@ from alcor.store.store import Outside, Store
 _HELLO_WAIT_S = 10.0  # for the first message of a stream
 _LAST_WRITE_S = 5.0  # for a message that is being written when the stream is to end
 _HOST_LENGTH_MAX = 255
+_TAKE_OVER_S = 5.0  # within which the stream of a host takes the place of another only once
 _RETRY_S = 0.5  # before what hosts said is submitted again
 _LOOK_S = 0.5  # between looks for hosts that have gone
 _FEW_WORDS = 8  # of hosts in one turn: so few are not worth waiting for more
@@ -73,6 +74,7 @@ class Service:
         self._inspections = Inspections()
         self._refusals = Refusals()
         self._tasks: list[asyncio.Task[None]] = []
+        self._taken_over_s: dict[str, float] = {}  # when a stream of the host last took another's place
         self._unsubscribe: Callable[[], None] = lambda: None
         self._counted: Counter[tuple[Any, ...]] = (
             Counter()
@@ -148,9 +150,21 @@ class Service:
             if hello.position.revision > self._publisher.position.revision:
                 with suppress(Unavailable):  # then the host is compared with what is known here
                     await self._store.caught_up()
+            self._take_over(hello.host)
             await self._converse(stream, hello)
         except StreamClosed:
             return  # every stream ends so
+
+    def _take_over(self, host: str) -> None:
+        """A host that comes again has lost its stream; one that comes again and again is two. Raises Unwelcome."""
+        now_s = self._clock.monotonic_s()
+        if self._publisher.session(host) is None:
+            return
+        if now_s - self._taken_over_s.get(host, -_TAKE_OVER_S) < _TAKE_OVER_S:
+            raise Unwelcome(
+                f"another agent has just come as {host}; let each have a name of its own (--host)"
+            )
+        self._taken_over_s[host] = now_s
 
     async def _converse(self, stream: Stream, hello: Hello) -> None:
         publisher = self._publisher
