@@ -147,6 +147,7 @@ async def test_an_unknown_token_is_not_asked_about_at_every_request(
             await who(auth, "unknown")
     assert keystone.asked == ["unknown"]
     assert meters.value(metrics.TOKENS, "refused") == 1
+    assert meters.value(metrics.KEYSTONE_SECONDS) == 2, "its own token, and the question"
     keystone.issue("unknown", "member")
     time.ahead_s = 11
     assert (await who(auth, "unknown")).project_id == "p1"

@@ -81,11 +81,11 @@ def policies_differ() -> Iterator[str]:
 
 def _theirs() -> dict[tuple[str, str], Declared]:
     """What the advertised extensions declare together: a later one adds to an attribute, or replaces it."""
-    declared = read()
+    declared, advertised = read(), aliases()
     found: dict[tuple[str, str], Declared] = {}
-    for alias in aliases():
+    for alias in advertised:
         found |= {(noun, name): each for (by, noun, name), each in declared.items() if by == alias}
-    nouns = {noun for (by, noun, _) in declared if by in aliases() and not by.startswith("standard-attr-")}
+    nouns = {noun for (by, noun, _) in declared if by in advertised and not by.startswith("standard-attr-")}
     return {(noun, name): each for (noun, name), each in found.items() if noun in nouns}
 
 

@@ -21,6 +21,7 @@ class Found:
     walls: Mapping[str, float]  # suite: seconds
     spent: Mapping[str, Waited]  # service: time in calls
     workers: int
+    tokens: tuple[int, float]  # requests that Alcor made of Keystone while it answered, and their seconds
 
 
 def passed(outcomes: Iterable[Outcome]) -> list[str]:
@@ -75,6 +76,9 @@ def page(found: Found) -> str:
             f"| {name} | {spent.calls:,} | {spent.seconds:.1f} | {spent.median_ms:.1f} | {spent.failed} |"
             for name, spent in found.spent.items()
         ),
+        "",
+        "Alcor asked Keystone about the tokens that it did not know yet, in",
+        f"{found.tokens[1]:.1f} of its seconds and {found.tokens[0]:,} requests.",
         "",
         "## Classes",
         "",

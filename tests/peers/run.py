@@ -15,11 +15,11 @@ from pathlib import Path
 from tests.peers import clients, report
 from tests.peers.calls import Waited, waited
 from tests.peers.contract import attributes_differ, reviewed, stale
-from tests.peers.environments import folder, prepared
+from tests.peers.environments import NotMadeError, folder, prepared
 from tests.peers.identity import Keystone, keystone
 from tests.peers.outcomes import PASSING, Outcome, accepted, named, reference, spread, verdict
 from tests.peers.processes import free_port
-from tests.peers.service import Program, alcor
+from tests.peers.service import Program, alcor, waited_for_keystone
 from tests.peers.suites import SUITES, Bench, judged, laid_out
 
 
@@ -30,19 +30,24 @@ class Judged:
     outcomes: list[Outcome]
     walls: dict[str, float]  # suite: seconds
     spent: dict[str, Waited]  # service: time in calls that tempest made
+    tokens: tuple[int, float]  # requests that Alcor made of Keystone, and their seconds
 
 
 def main() -> int:
     """Runs, writes the tables, and says what is wrong."""
     options = _options()
     began = time.monotonic()
-    found = judge(options)
+    try:
+        found = judge(options)
+    except NotMadeError as wrong:
+        print(wrong, file=sys.stderr)
+        return 1
     is_whole = not (options.tests or options.url)
     outcome = verdict(found.outcomes, named(PASSING), accepted(), is_whole=is_whole)
     if options.record:
         still = [] if is_whole else named(PASSING)
         PASSING.write_text("".join(f"{test}\n" for test in sorted({*still, *report.passed(found.outcomes)})))
-    page = report.page(report.Found(found.outcomes, found.walls, found.spent, options.workers))
+    page = report.page(report.Found(found.outcomes, found.walls, found.spent, options.workers, found.tokens))
     (folder() / "results.md").write_text(page)
     (folder() / "outcomes.tsv").write_text(report.lines(found.outcomes))
     if options.record and is_whole:
@@ -82,8 +87,8 @@ def judge(options: argparse.Namespace) -> Judged:
             print(f"Running {suite}", flush=True)
             said, walls[suite] = judged(bench, pattern)
             outcomes += spread(said, reference())
-        spent = _spent(bench, known)
-    return Judged(outcomes, walls, spent)
+        spent, tokens = _spent(bench, known), (0, 0.0) if options.url else waited_for_keystone(url)
+    return Judged(outcomes, walls, spent, tokens)
 
 
 def _options() -> argparse.Namespace:

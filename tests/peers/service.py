@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Alcor that is judged: the control plane and two emulated hosts, asking the run's Keystone who a caller is."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from alcor.base.config import declared
+from alcor.base.metrics import KEYSTONE_SECONDS
 from tests.peers.identity import PASSWORD, Keystone
 from tests.peers.processes import served
 
@@ -42,6 +46,13 @@ def alcor(program: Program, keystone: Keystone) -> Iterator[None]:
         served(hosts, program.url, program.folder / "hosts.log"),
     ):
         yield
+
+
+def waited_for_keystone(url: str) -> tuple[int, float]:
+    """How many requests Alcor has made of Keystone, and their seconds."""
+    text = httpx.get(f"{url}/metrics", timeout=60).raise_for_status().text
+    found = dict(re.findall(rf"^{KEYSTONE_SECONDS.name}_(count|sum) (\S+)$", text, re.MULTILINE))
+    return int(float(found["count"])), float(found["sum"])
 
 
 def _quotas() -> list[str]:

@@ -11,10 +11,13 @@ CLASS = "tempest.api.network.test_versions.NetworksApiDiscovery"
 def test_a_class_stands_beside_the_outcomes_of_neutron():
     tests = [test for test in reference() if class_of(test) == CLASS]
     outcomes = [Outcome(tests[0], "pass", 0.5), Outcome(tests[1], "fail", 0.5, "Conflict")]
-    text = page(Found(outcomes, {"tempest.api.network": 61.0}, {"network": Waited(3, 0.5, 2.0, 0)}, 2))
+    text = page(
+        Found(outcomes, {"tempest.api.network": 61.0}, {"network": Waited(3, 0.5, 2.0, 0)}, 2, (7, 0.4))
+    )
     row = next(line for line in text.splitlines() if CLASS in line).split("|")[2:]
     assert [cell.strip() for cell in row[:8]] == ["1", "1", "", "", "2", "", "", "1.0"]
     assert "| network | 3 | 0.5 | 2.0 | 0 |" in text
+    assert "0.4 of its seconds and 7 requests" in text
     suite = next(line for line in text.splitlines() if line.startswith("| tempest.api.network |"))
     assert [cell.strip() for cell in suite.split("|")[2:6]] == ["2", "1", "1", "0"]
     assert suite.split("|")[8].strip() == "1"

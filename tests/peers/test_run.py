@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers import report, run
+from tests.peers import environments, report, run
 from tests.peers.outcomes import Outcome, reference
 
 FIRST, SECOND = sorted(reference())[:2]
@@ -23,7 +23,7 @@ def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def status(monkeypatch: pytest.MonkeyPatch, outcomes: list[Outcome], *words: str) -> int:
     monkeypatch.setattr("sys.argv", ["conformance", *words])
-    monkeypatch.setattr(run, "judge", lambda options: run.Judged(outcomes, {}, {}))
+    monkeypatch.setattr(run, "judge", lambda options: run.Judged(outcomes, {}, {}, (0, 0.0)))
     return run.main()
 
 
@@ -48,3 +48,13 @@ def test_recording_a_part_of_the_tests_forgets_no_other(passing: Path, monkeypat
     status(monkeypatch, [Outcome(SECOND, "pass", 1.0)], "--record", "--tests", "x")
     assert passing.read_text() == f"{FIRST}\n{SECOND}\n"
     assert not report.PAGE.exists()
+
+
+def test_a_run_without_a_package_index_fails_and_says_so(
+    passing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["conformance"])
+    monkeypatch.setattr(environments.sys, "executable", "false")
+    assert run.main() == 1
+    assert "It needs a package index" in capsys.readouterr().err
+    assert passing.read_text() == f"{FIRST}\n"

@@ -294,7 +294,8 @@ class KeystoneAuth:
         wrong = ""
         for _ in range(ATTEMPTS):
             try:
-                answer = await self._http.send(request)
+                with self._meters.histogram(metrics.KEYSTONE_SECONDS).time():
+                    answer = await self._http.send(request)
             except httpx.HTTPError as failure:
                 wrong = str(failure) or type(failure).__name__
                 continue

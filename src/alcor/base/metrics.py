@@ -44,6 +44,10 @@ REFUSALS = CounterOf(
 )
 TOKENS = CounterOf("alcor_tokens_total", "Tokens that Keystone was asked about, by its answer.", ("answer",))
 
+KEYSTONE_SECONDS = HistogramOf(
+    "alcor_keystone_seconds", "How long Keystone took to answer a request of ours."
+)
+
 # Store and log
 TURNS = CounterOf("alcor_turns_total", "Turns committed.")
 TURN_SECONDS = HistogramOf("alcor_turn_seconds", "How long a turn held the pen, its commit included.")
