@@ -10,7 +10,7 @@ from tests.peers.calls import Waited
 from tests.peers.outcomes import SCOPE, Outcome, Reference, Verdict, class_of, named, reference
 
 PAGE = Path(__file__).parents[2] / "docs/conformance-results.md"
-SUITES = ("openstack", "tempest.api.network", "neutron_tempest_plugin.api")
+SUITES = ("openstack", "nova.network", "tempest.api.network", "neutron_tempest_plugin.api")
 
 
 @dataclass(frozen=True)

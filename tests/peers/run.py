@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers import clients, report
+from tests.peers import clients, nova_judge, report
 from tests.peers.calls import Waited, waited
 from tests.peers.contract import attributes_differ, reviewed, stale
 from tests.peers.environments import NotMadeError, folder, prepared
@@ -63,7 +63,7 @@ def main() -> int:
 
 def judge(options: argparse.Namespace) -> Judged:
     """Starts what is needed, and runs what was asked for."""
-    programs = prepared("keystone", "tempest", "client")
+    programs = prepared("keystone", "tempest", "client", "nova")
     place = folder() / "run"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -83,6 +83,10 @@ def judge(options: argparse.Namespace) -> Judged:
             began = time.monotonic()
             outcomes += clients.judged(programs["client"], known)
             walls["clients"] = time.monotonic() - began
+            print("Running Nova's own client", flush=True)
+            began = time.monotonic()
+            outcomes += nova_judge.judged(programs["nova"], place / "nova", known)
+            walls[nova_judge.SUITE] = time.monotonic() - began
         for suite, pattern in ({options.tests: options.tests} if options.tests else SUITES).items():
             print(f"Running {suite}", flush=True)
             said, walls[suite] = judged(bench, pattern)
