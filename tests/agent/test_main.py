@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alcor.agent.main import HostAgent
 from alcor.agent.plug import Plugged
@@ -164,6 +164,45 @@ async def test_number_that_passes_to_another_interface_begins_without_connection
     host.plug(10)
     await host.step()
     assert host.switch.flushed == [10, 10]
+
+
+def subport(host: Host, number: int) -> None:
+    given = {"trunk_port": host.nic.id, "vlan": 100, "number": number, "generation": number}
+    host.wanted.nics["s"] = replace(nic(5, "n", "one", groups=("g",)), **given)
+
+
+async def test_number_of_a_subport_begins_and_ends_without_connections() -> None:
+    host = Host()
+    await host.up()
+    subport(host, 0x8001)
+    host.send_rows()
+    await host.step()
+    assert host.switch.flushed == [10, 0x8001]
+    subport(host, 0x8002)
+    host.send_rows()
+    await host.step()
+    assert host.switch.flushed[2:] == [0x8002, 0x8001]
+    del host.wanted.nics["s"]
+    host.send_rows()
+    await host.step()
+    assert host.switch.flushed[4:] == [0x8002]
+
+
+async def test_new_agent_and_new_connection_end_no_connection_of_a_subport() -> None:
+    host = Host()
+    subport(host, 0x8001)
+    await host.up()
+    assert sorted(host.switch.flushed) == [10, 0x8001]
+    host.restart()
+    host.plug()
+    host.agent.switch_connected(host.switch)
+    await host.step()
+    host.send_rows()
+    await host.step()
+    host.agent.switch_gone()
+    host.agent.switch_connected(host.switch)
+    await host.step()
+    assert len(host.switch.flushed) == 2
 
 
 async def test_new_agent_changes_nothing_that_works_and_flushes_nothing() -> None:

@@ -85,6 +85,22 @@ async def test_answers_and_floods_come_with_the_tag(lab: OvsFabric) -> None:
     machine.close()
 
 
+async def test_subport_and_its_trunk_s_port_on_one_network_reach_each_other(lab: OvsFabric) -> None:
+    await lab.reset()
+    a, b, _ = small_world(lab)
+    s = subport(lab, "s", nic(11, "n", "one"), TAG)
+    await lab.realise()
+    machine = Tagged(lab.vm("a").namespace)
+    machine.send(replace(echo(s, a), vlan=TAG))
+    await machine.hears(echo(s, a))
+    machine.send(echo_reply(a, s))
+    await machine.hears(replace(echo_reply(a, s), vlan=TAG))
+    machine.send(replace(to_all(s), vlan=TAG))
+    await machine.hears(to_all(s))
+    assert await gets(lab.vm("b"), machine, replace(echo(s, b), vlan=TAG)), "and others, too"
+    machine.close()
+
+
 async def test_subport_is_added_and_removed_while_its_trunk_is_in_use(lab: OvsFabric) -> None:
     s, d, e = await world(lab)
     machine = Tagged(lab.vm("a").namespace)

@@ -138,6 +138,21 @@ async def test_subports_of_one_trunk_reach_each_other(fabric: Fabric) -> None:
     assert await fabric.reached("s", to_all(s)) == {"t", "d", "e"}
 
 
+async def test_subport_and_its_trunk_s_port_on_one_network_reach_each_other(fabric: Fabric) -> None:
+    small_world(fabric)
+    a, b = fabric.wanted.nics["a"], fabric.wanted.nics["b"]
+    s = subport(fabric, "s", 11, "n", "a")
+    await fabric.realise()
+    assert await fabric.reached("s", echo(s, a)) == {"a"}
+    assert await fabric.reached("a", echo_reply(a, s)) == {"s"}
+    assert await fabric.reached("a", udp(a, s)) == {"s"}
+    assert await fabric.reached("s", to_all(s)) == {"a", "b", "c"}
+    assert await fabric.reached("a", to_all(a)) == {"s", "b", "c"}
+    assert await fabric.reached("b", to_all(b)) == {"a", "s", "c"}
+    ((at, answer),) = await fabric.send("a", arp_request(a, s.ipv4))
+    assert (at, answer.src) == ("a", s.mac)
+
+
 async def test_subport_without_port_security_speaks_as_it_likes(fabric: Fabric) -> None:
     await trunk_world(fabric)
     s = fabric.change("s", port_security=False, groups=())

@@ -155,13 +155,16 @@ class HostAgent:
         position, complete, is_whole = self.rows.position, frozenset(self.rows.complete), self.rows.is_whole
         before = {iface_id: self.deriver.interface(iface_id) for iface_id in inbox.interfaces}
         change = await self._derive(inbox)
-        self._realised.changed(inbox.places)
+        came, gone = self._realised.changed(inbox.places)
         self._touched.update(key for scope, key in inbox.places if scope == self._scope)
         self._touched.update(inbox.interfaces)
         self._announcements.changed(change.adds.values())
         self.on_peers(peer for flow in change.adds.values() for peer in tunnel_peers(flow))
         try:
+            if inbox.switch is None:
+                await self.reconciler.forget_connections(came)
             await self._to_switch(inbox, before, change)
+            await self.reconciler.empty(gone)
             if is_whole and self.reconciler.is_attached:
                 await self.reconciler.settle()
             if inbox.is_audit_due:
@@ -220,8 +223,8 @@ class HostAgent:
         for ofport in set(gone) - set(current):
             self.reconciler.unplugged(ofport)
         if inbox.switch is not None:
-            ofports = [interface.ofport for interface in self.deriver.interfaces()]
-            await self.reconciler.attach(inbox.switch, ofports)
+            ofports = (interface.ofport for interface in self.deriver.interfaces())
+            await self.reconciler.attach(inbox.switch, (*ofports, *self._realised.zones))
             self.on_attached()
         elif self.reconciler.is_attached:
             await self.reconciler.forget_connections(current)

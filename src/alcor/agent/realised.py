@@ -35,21 +35,38 @@ class Realised:
         self._carried: dict[
             str, dict[str, None]
         ] = {}  # interface -> keys of rows that are not named as it is
+        self._zones: dict[Place, int] = {}  # of rows with a conntrack zone of their own
         self._reported: dict[str, Report] = {}
         self._waiting: set[str] = set()  # keys of rows that are neither realised nor known not to be
         self._failed: set[str] = set()
 
-    def changed(self, places: Iterable[Place]) -> None:
-        """Rows there came, changed or went."""
+    @property
+    def zones(self) -> Collection[int]:
+        """The conntrack zones of rows that do not use their interface's."""
+        return self._zones.values()
+
+    def changed(self, places: Iterable[Place]) -> tuple[set[int], set[int]]:
+        """Rows there came, changed or went. Answers of their own conntrack zones those that came, and that went."""
+        came, gone = set(), set()
         for scope, key in places:
+            row = self._rows.get(scope, {}).get(key)
+            realisable = self._kinds.get(type(row)) if row is not None else None
+            zone = realisable.zone(row) if realisable is not None else 0
+            was = self._zones.pop((scope, key), 0)
+            if zone:
+                self._zones[scope, key] = zone
+            if zone != was:
+                came.add(zone)
+                gone.add(was)
             iface_id = self.iface_id(scope, key)
             if iface_id is not None and iface_id != key:
                 self._carried.setdefault(iface_id, {})[key] = None
-            needed = self._scopes(self._rows.get(scope, {}).get(key))
+            needed = self._scopes(row)
             if needed:
                 self._needed_by.setdefault(scope, {})[key] = needed
             elif scope in self._needed_by:
                 self._needed_by[scope].pop(key, None)
+        return came - {0}, gone - came - {0}
 
     def reports(
         self, scope: str, touched: Iterable[str], complete: Collection[str], failures: Mapping[Place, str]

@@ -16,11 +16,12 @@ from alcor.agent.derive import Change, Identity
 from alcor.agent.switch import SwitchGone
 from alcor.base.metrics import FLOW_CHANGES, FLOW_FAILURES, FLOW_REPAIRS
 from alcor.base.telemetry import Meters, log, log_warning
-from alcor.dataplane.pipeline import CLASSIFY, COOKIE
+from alcor.dataplane.pipeline import CLASSIFY, COOKIE, where
 from alcor.dataplane.values import Action, Flow, Meter
 
 AT_ONCE_MAX = 1_000  # flows given to the switch at once, and so atomically
 TOLD_MAX = 10  # failures told one by one; the rest are counted
+_TELL_PORTS = {term.field for term in where(in_port=0, source_port=0)}  # in CLASSIFY
 
 
 class FlowFailure(Protocol):
@@ -98,13 +99,13 @@ class Reconciler:
     async def attach(self, switch: FlowSwitch, ofports: Iterable[int]) -> None:
         """Begins with a newly connected switch: sends what it lacks, whatever it has lost or kept.
 
-        `ofports` are the ports that are plugged now.
+        `ofports` are the ports that are plugged now, and the numbers of those that are reached by another's.
         """
         self._switch = switch
         self.refused.clear()
         held = await self._held()
         self._zones = {
-            term.value for _, _, match in _in_table(held) for term in match if term.field == "in_port"
+            term.value for _, _, match in _in_table(held) for term in match if term.field in _TELL_PORTS
         }
         await self.forget_connections(ofports)
         repairs = await self._compare(held)
@@ -165,6 +166,13 @@ class Reconciler:
             if self._switch is not None and ofport not in self._zones:
                 self._zones.add(ofport)
                 await self._switch.flush_ct_zone(ofport)
+
+    async def empty(self, zones: Iterable[int]) -> None:
+        """Flushes zones that no port has any longer."""
+        for zone in zones:
+            self._zones.discard(zone)
+            if self._switch is not None:
+                await self._switch.flush_ct_zone(zone)
 
     def unplugged(self, ofport: int) -> None:
         """The port is gone; whoever gets its number gets its zone empty."""

@@ -55,6 +55,9 @@ What is worth knowing:
   about. So a rule or a member that goes takes its established connections with it, at once, and touches no others.
 - A rule is a conjunction of up to three clauses: the port's own group set, the service, the remote (a group set or a
   prefix). The clauses of all rules share flows, so flows grow with members and rules, never with pairs of ports.
+- Rules of stateless groups ask the packet itself, and nobody gathers its fragments: Open vSwitch tells the ports of
+  none, so a rule with ports lets no fragment through, not even the first; one without ports lets all of them through.
+  That is what stateless groups do in OVN and, but for the first fragment, by iptables, too.
 - What userspace conntrack calls invalid (neighbour discovery, MLD, router advertisements, most ICMP types other than
   echo) is decided before it; of these, rules can open none.
 - ARP and neighbour discovery for an address that exactly one port of the network has is answered on the asker's host;

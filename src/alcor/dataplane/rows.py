@@ -138,6 +138,7 @@ class Realisable(Generic[R]):
     iface_id: Callable[[R], str]
     generation: Callable[[R], int]
     is_wanted: Callable[[R], bool]
+    zone: Callable[[R], int] = lambda row: 0  # of conntrack, if it is not its interface's
 
 
 @dataclass(frozen=True)

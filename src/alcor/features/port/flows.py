@@ -247,6 +247,8 @@ def _tag_flows(view: HostView, row: PortRow) -> Iterator[Flow]:
     # Without its way in, so that subports of one trunk reach each other; and what follows has no tag.
     onto = Clone((SetField("in_port", 0), SetField("vlan_tci", tag), Output(carrier.ofport)))
     yield flow(PUT_OUT, 10, where(target_port=row.number), onto)
+    # To the trunk's own port, which is where it comes from for the switch.
+    yield flow(PUT_OUT, 10, where(target_port=carrier.ofport, source_port=row.number), InPort())
 
 
 def neighbour_flows(view: HostView, scope: str, row: NeighbourRow) -> Iterator[Flow]:
@@ -433,6 +435,7 @@ FEATURE = HostFeature(
             iface_id=lambda row: row.trunk_port or row.id,
             generation=lambda row: row.generation,
             is_wanted=lambda row: row.admin_state_up,
+            zone=lambda row: row.number,
         ),
     ),
 )
