@@ -6,7 +6,7 @@ import re
 from alcor.base.errors import Unavailable
 from tests.api.world import Api, error_of
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 async def test_network_lives_from_create_to_delete(api: Api):

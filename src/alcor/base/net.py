@@ -62,13 +62,13 @@ def ip_int(ip: Ip) -> int:
     """The address as a number (32 or 128 bits)."""
     if ":" in ip:
         return int.from_bytes(socket.inet_pton(socket.AF_INET6, ip), "big")
-    return int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")
+    return int.from_bytes(socket.inet_aton(ip), "big")
 
 
 def ip_of(number: int, version: int) -> Ip:
     """The address of a number."""
     if version == 4:
-        return Ip(f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
+        return Ip(socket.inet_ntoa(number.to_bytes(4, "big")))
     return Ip(str(ipaddress.IPv6Address(number)))
 
 

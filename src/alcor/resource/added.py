@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ from alcor.resource.attribute import Attribute, attributes_of
 from alcor.resource.context import Asked
 from alcor.resource.declare import Extends, Written
 from alcor.store.declare import Stored, Table, own_id
+from alcor.store.plan import reader_of
 from alcor.store.reader import Reader, Txn
 
 T = TypeVar("T", bound=Stored)
@@ -103,10 +103,3 @@ class Addition(Generic[T]):
             return made
         plain: Stored = msgspec.structs.replace(self._plain, id=stored.id)
         return plain
-
-
-def reader_of(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    """Reads several fields at once."""
-    if len(fields) > 1:
-        return attrgetter(*fields)
-    return lambda stored: tuple(getattr(stored, field) for field in fields)

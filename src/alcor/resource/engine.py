@@ -126,7 +126,7 @@ class Noun(Generic[T]):
         enclosed = _enclosed(envelope, resource.name)
         changes = self.shape.updated(enclosed)
         asked.rulebook = self._rulebook
-        asked = asked.with_given(frozenset(changes))
+        asked.given = frozenset(changes)
         decided = list(self.shape.decided(enclosed))
         added = self.shape.taken_out(changes)
         touched = self.shape.touched(added)
@@ -254,18 +254,20 @@ class Noun(Generic[T]):
         assert on_create is not None, "the table of URLs offers POST only where it is declared"
         values = self._completed(asked, body)
         rules = gate.undecided(asked, shape.decided(body, values))
-        asked = asked.with_given(frozenset(values))
+        given = frozenset(values)
         added = shape.taken_out(values)
         touched = shape.touched(added)
         kept = None if afterwards else frozenset(one.table.name for one in touched)
         if shape.is_standard:
             values.setdefault(PROJECT, asked.project_id)
-            values |= {"created_at": asked.now, "updated_at": asked.now, "revision_number": 1}
+            values["created_at"] = values["updated_at"] = asked.now
+            values["revision_number"] = 1
         if is_under and resource.parent is not None:
             values[resource.parent.field] = asked.under
         new = shape.kind(**values, id=asked.new_id())
 
         def turn(txn: Txn) -> Shown:
+            asked.given = given
             self._prepare(txn, asked)
             made = self._under(txn, asked, new) if is_under else new
             if rules:
@@ -285,10 +287,9 @@ class Noun(Generic[T]):
 
     def _completed(self, asked: Asked, body: Mapping[str, Any]) -> dict[str, Any]:
         """The field values of a POST."""
-        is_other = not self.gate.rights(asked).may_name_project and any(
-            body.get(name, asked.project_id) != asked.project_id for name in (PROJECT, TENANT)
-        )
-        if is_other:
+        own = asked.project_id
+        is_other = body.get(PROJECT, own) != own or body.get(TENANT, own) != own
+        if is_other and not self.gate.rights(asked).may_name_project:
             raise Invalid(
                 "Specifying 'project_id' other than the authenticated project in request is not allowed for the"
                 " current user."

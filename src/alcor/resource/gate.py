@@ -170,17 +170,17 @@ class Gate(Generic[T]):
     def undecided(self, asked: Asked, names: Iterable[str]) -> list[str]:
         """The rules of a creation with these names that the object decides. Raises Forbidden where none can."""
         rights, rule = self.rights(asked), self.rule("create")
-        if rights.verdict(rule) is False:
+        verdict = rights.verdict(rule)
+        if verdict is False:
             raise rights.refusal(rule)
-        left = [] if rights.verdict(rule) is True else [rule]
+        left = [] if verdict is True else [rule]
         for name in names:
-            if name in self.unruled or not rights.has(given := f"{rule}:{name}"):
+            if name in self.unruled or (verdict := rights.verdict_of(rule, name)) is True:
                 continue
-            verdict = rights.verdict(given)
+            given = f"{rule}:{name}"
             if verdict is False:
                 raise rights.refusal(rule, given)
-            if verdict is not True:
-                left.append(given)
+            left.append(given)
         return left
 
     def check_create(

@@ -180,6 +180,7 @@ class Rights:
         self._roles = who.roles
         self.scope = _scope(who)
         self._verdicts: dict[str, Verdict] = {}
+        self._of_names: dict[tuple[str, str], Verdict] = {}
         # By noun: names that are shown of no object, and what decides of others. Kept here by the gates.
         self.hidden: dict[str, tuple[frozenset[str], tuple[tuple[str, Node], ...]]] = {}
         self.is_admin = self.verdict("context_is_admin") is True
@@ -197,6 +198,14 @@ class Rights:
             scopes = self._rules.scopes.get(rule)
             is_out = scopes is not None and self.scope not in scopes
             found = self._verdicts[rule] = False if is_out else self._named(rule)
+        return found
+
+    def verdict_of(self, rule: str, name: str) -> Verdict:
+        """What remains of the rule for one name in a body; True where nobody has written one."""
+        found = self._of_names.get((rule, name))
+        if found is None:
+            given = f"{rule}:{name}"
+            found = self._of_names[rule, name] = self.verdict(given) if self.has(given) else True
         return found
 
     def allows(self, rule: str, caller: Caller, target: Target) -> bool:

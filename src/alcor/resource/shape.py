@@ -16,12 +16,13 @@ import msgspec
 
 from alcor.base.errors import Invalid
 from alcor.resource import parse
-from alcor.resource.added import Addition, Part, reader_of
+from alcor.resource.added import Addition, Part
 from alcor.resource.attribute import Attribute, attributes_of
 from alcor.resource.declare import Access, Api, Computed, Extends, Resource
 from alcor.resource.gate import Gate
 from alcor.resource.tags import FILTERS, TAGS
 from alcor.store.declare import Index, Stored
+from alcor.store.plan import reader_of
 from alcor.store.reader import Reader
 
 T = TypeVar("T", bound=Stored)

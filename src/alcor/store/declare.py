@@ -31,6 +31,19 @@ def own_id(stored: Stored) -> tuple[str]:
     return (stored.id,)
 
 
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The keys of an index whose one key is a field's value; many such indexes are read at once."""
+
+    name: str
+    skip_empty: bool = False  # an object whose field is empty stands under no key
+
+    def __call__(self, stored: Stored) -> tuple[Key, ...]:
+        """The key, if there is one."""
+        key: Any = getattr(stored, self.name)
+        return (key,) if key or not self.skip_empty else ()
+
+
 T = TypeVar("T", bound=Stored)
 T_contra = TypeVar("T_contra", bound=Stored, contravariant=True)
 
@@ -116,8 +129,7 @@ class Guard(Generic[T]):
     check: Veto[T]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One record of the log as its followers see it. Insert: `old` is None; delete: `new` is None."""
 
     revision: int

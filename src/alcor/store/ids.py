@@ -5,7 +5,7 @@ No call moves more than a leaf or a part, so no change stalls the loop however m
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from alcor.store.declare import Key
 
@@ -125,30 +125,20 @@ class KeyedIds:
         elif left is not bucket:
             part[key if bucket is not None else self._lean(key)] = left
 
-    def extend(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
-        """Adds ids in order, all greater than those that are there, each under its keys."""
+    def extend(self, ids: Sequence[str], keys: Sequence[Key]) -> None:
+        """Adds ids in order, all greater than those that are there, each under the key at its place; no pair twice."""
+        if len(set(keys)) * 4 <= len(keys):
+            under: dict[Key, list[str]] = {}
+            for own_id, key in zip(ids, keys, strict=True):
+                under.setdefault(key, []).append(own_id)
+            for key, some in under.items():
+                self._append(key, some)
+            return
         parts, lean = self._parts, self._lean
-        for own_id, keys in zip(ids, keys_of_each, strict=True):
-            for key in keys:
-                part = parts[hash(key) & _PART_MASK]
-                bucket = part.get(key)
-                if bucket is None:
-                    part[lean(key)] = own_id
-                elif isinstance(bucket, list):
-                    if bucket[-1] is not own_id:
-                        bucket.append(own_id)
-                elif isinstance(bucket, str):
-                    if bucket is not own_id:
-                        part[key] = [bucket, own_id]
-                else:
-                    bucket.add(own_id)
-
-    def extend_unique(self, ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]) -> None:
-        """As `extend`, where no two objects have one key."""
-        parts, lean = self._parts, self._lean
-        for own_id, keys in zip(ids, keys_of_each, strict=True):
-            for key in keys:
-                parts[hash(key) & _PART_MASK][lean(key)] = own_id
+        for own_id, key in zip(ids, keys, strict=True):
+            part = parts[hash(key) & _PART_MASK]
+            if part.setdefault(lean(key) if type(key) is tuple else key, own_id) is not own_id:
+                self._append(key, [own_id])
 
     def count(self, key: Key) -> int:
         """How many ids stand under `key`."""
@@ -198,6 +188,20 @@ class KeyedIds:
         if type(bucket) is list and len(bucket) >= _SMALL_MAX:
             part[key] = bucket = IdSet(bucket)
         return bucket
+
+    def _append(self, key: Key, ids: list[str]) -> None:
+        """Adds ids in order, all greater than those that are there."""
+        part = self._parts[hash(key) & _PART_MASK]
+        bucket = part.get(key)
+        if bucket is None:
+            part[self._lean(key)] = ids if len(ids) > 1 else ids[0]
+        elif isinstance(bucket, list):
+            bucket += ids
+        elif isinstance(bucket, str):
+            part[key] = [bucket, *ids]
+        else:
+            for each in ids:
+                bucket.add(each)
 
     def _lean(self, key: Key) -> Key:
         """`key` with its leading parts kept once: of a million (subnet, address) pairs only the address is new."""

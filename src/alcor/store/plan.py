@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
-from alcor.store.declare import Guard, Index, Key, Pool, Reference, Schema, Stored, Table
+from alcor.store.declare import Field, Guard, Index, Key, Pool, Reference, Schema, Stored, Table
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -37,6 +38,12 @@ class TablePlan:
     decode: Callable[[bytes], Any]
     known: frozenset[str]  # the stored names of the fields that this process knows
     indexes: tuple[Index[Any], ...]
+    fields: tuple[
+        tuple[Index[Any], bool], ...
+    ]  # those of `indexes` by a `Field`, and whether it skips what is empty
+    read_fields: Callable[[Any], tuple[Any, ...]]  # the keys of an object in all of these
+    others: tuple[Index[Any], ...]  # the rest of `indexes`
+    checked: frozenset[Index[Any]]  # those of which something may refuse a new key
     references: dict[Index[Any], tuple[Reference[Any], ...]]  # by the index whose keys are the ids
     referrers: tuple[Referrer, ...]
     guards: tuple[Guard[Any], ...]
@@ -44,8 +51,12 @@ class TablePlan:
     def moves(self, old: Stored | None, new: Stored | None) -> list[Move]:
         """What the write does to the indexes; without those that it leaves alone."""
         if old is None:
-            moves: list[Move] = []
-            for index in self.indexes:
+            moves: list[Move] = [
+                (index, (), (key,))
+                for (index, skip_empty), key in zip(self.fields, self.read_fields(new), strict=True)
+                if key or not skip_empty
+            ]
+            for index in self.others:
                 keys = index.keys(new)
                 if type(keys) is not tuple or len(keys) > 1:
                     keys = _distinct(keys)
@@ -79,6 +90,13 @@ class TablePlan:
             return row
         unknown = {name: value for name, value in _unpack(old_row).items() if name not in self.known}
         return encode(_unpack(row) | unknown) if unknown else row
+
+
+def reader_of(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads several fields at once."""
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda stored: tuple(getattr(stored, field) for field in fields)
 
 
 _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
@@ -117,12 +135,18 @@ def _plan(table: Table[Any], schema: Schema, by_reference: dict[Reference[Any], 
     for index in table.indexes:
         assert not index.unique or index.taken, f"unique index {index.name} of {table.name} has no refusal"
     reverse = [index for index in references if index not in table.indexes]
+    indexes = (*table.indexes, *reverse)
+    by_field = [(index, index.keys) for index in indexes if isinstance(index.keys, Field)]
     return TablePlan(
         table=table,
         name=table.name,
         decode=msgspec.msgpack.Decoder(table.kind).decode,
         known=frozenset(field.encode_name for field in msgspec.structs.fields(table.kind)),
-        indexes=(*table.indexes, *reverse),
+        indexes=indexes,
+        fields=tuple((index, keys.skip_empty) for index, keys in by_field),
+        read_fields=reader_of(tuple(keys.name for _, keys in by_field)),
+        others=tuple(index for index in indexes if not isinstance(index.keys, Field)),
+        checked=frozenset(index for index in indexes if index.unique or index in references),
         references=references,
         referrers=_referrers(table, schema.tables, by_reference),
         guards=tuple(guard for guard in schema.guards if guard.table is table),

@@ -21,6 +21,7 @@ from alcor.store.rows import Rows, Scan
 T = TypeVar("T", bound=Stored)
 
 START = Position(0, "")  # of a log in which nothing was written
+_WAITING_MAX = 4000  # ids of one index that a load enters at once
 _DECODED_MAX = 8192  # objects of one table that are kept decoded; all are dropped when more were read
 
 
@@ -190,8 +191,9 @@ class Tables:
             rows, decoded = held.rows[name], held.decoded[name]
             if row is not None:
                 rows.put(place, row)
-                if place in decoded:
-                    decoded[place] = net.objects[name][place]
+                if len(decoded) >= _DECODED_MAX:
+                    decoded.clear()
+                decoded[place] = net.objects[name][place]  # who follows looks at what has changed
             elif rows.get(place) is not None:  # else it came and went
                 rows.remove(place)
                 decoded.pop(place, None)
@@ -201,6 +203,8 @@ class Tables:
         """Replaces everything by `rows`."""
         loading = self.loading()
         loading.add(sorted(rows))
+        for _ in loading.settle():
+            pass
         loading.finish(position)
 
     def loading(self) -> Loading:
@@ -223,6 +227,8 @@ class Loading:
         self._tables = tables
         self._held = held
         self._last: dict[str, str] = {}  # the greatest id of each table so far
+        # Ids and their keys that wait: entered many at once, those of few keys cost a fraction.
+        self._waiting: dict[Index[Any], tuple[list[str], list[Key]]] = {}
 
     def add(self, rows: Sequence[Row]) -> None:
         """Adds objects. Those of one table come in order of id, also from call to call."""
@@ -230,6 +236,8 @@ class Loading:
             plan = self._tables.plans.get(name)
             if plan is not None:
                 self._add(plan, list(some))
+        for index in [index for index, (ids, _) in self._waiting.items() if len(ids) >= _WAITING_MAX][:2]:
+            self._enter(index)
 
     def _add(self, plan: TablePlan, rows: Sequence[Row]) -> None:
         held = self._held
@@ -237,25 +245,58 @@ class Loading:
         assert all(map(lt, [self._last.get(plan.name, ""), *ids], ids)), "a load out of order"
         self._last[plan.name] = ids[-1]
         held.rows[plan.name].extend(row[1:] for row in rows)
-        indexes = [
-            (index, into)
-            for index in plan.indexes
-            if isinstance(into := held.indexes[index], KeyedIds)  # the rows are the others
-        ]
-        if not indexes and not plan.table.pools:
+        if not plan.indexes and not plan.table.pools:
             return
         decode = plan.decode
         stored = [decode(row[2]) for row in rows]
-        for index, into in indexes:
-            (into.extend_unique if index.unique else into.extend)(ids, map(index.keys, stored))
+        for (index, skip_empty), column in zip(
+            plan.fields, zip(*map(plan.read_fields, stored), strict=True), strict=True
+        ):
+            if not skip_empty or all(column):
+                self._wait(index, ids, column)
+            elif any(column):
+                self._wait_each(index, ids, [(key,) if key else () for key in column])
+        for index in plan.others:
+            if isinstance(held.indexes[index], KeyedIds):  # the rows are the others
+                self._wait_each(index, ids, map(index.keys, stored))
         for pool in plan.table.pools:
             numbers = held.pools[pool]
             for each in stored:
                 for key, number in pool.holds(each):
                     numbers.hold(key, number)
 
+    def _wait(self, index: Index[Any], ids: Iterable[str], keys: Iterable[Key]) -> None:
+        waiting = self._waiting.get(index)
+        if waiting is None:
+            waiting = self._waiting[index] = ([], [])
+        waiting[0].extend(ids)
+        waiting[1].extend(keys)
+
+    def _wait_each(
+        self, index: Index[Any], ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]
+    ) -> None:
+        pairs = [
+            (own_id, key)
+            for own_id, keys in zip(ids, keys_of_each, strict=True)
+            for key in dict.fromkeys(keys)
+        ]
+        if pairs:
+            self._wait(index, *zip(*pairs, strict=True))
+
+    def _enter(self, index: Index[Any]) -> None:
+        into = self._held.indexes[index]
+        assert isinstance(into, KeyedIds), "nothing waits for an index that is kept nowhere"
+        into.extend(*self._waiting.pop(index))
+
+    def settle(self) -> Iterator[None]:
+        """Enters what waits, pausing every few milliseconds."""
+        for index in list(self._waiting):
+            self._enter(index)
+            yield
+
     def finish(self, position: Position) -> None:
-        """Makes it the state."""
+        """Makes it the state, once it is settled."""
+        assert not self._waiting, "a load that is not settled"
         self._tables.replace(self._held, position)
 
 

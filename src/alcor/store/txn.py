@@ -236,9 +236,10 @@ class Overlay:
         number = self._tables.lowest_free(pool, key, bounds, begin)
         while number is not None and number in own.held:
             number = self._tables.lowest_free(pool, key, bounds, number + 1)
-        freed = min((free for free in own.freed if begin <= free <= last), default=None)
-        if number is None or (freed is not None and freed < number):
-            number = freed
+        if own.freed:
+            freed = min((free for free in own.freed if begin <= free <= last), default=None)
+            if number is None or (freed is not None and freed < number):
+                number = freed
         if start <= water:
             own.low_water[first] = last + 1 if number is None else number
         return number
@@ -266,8 +267,10 @@ class Overlay:
         self._write(plan, old, None)
 
     def _check_new(self, write: Write, new: Stored) -> None:
-        references = write.plan.references
+        references, checked = write.plan.references, write.plan.checked
         for index, _, entered in write.moves:
+            if index not in checked:
+                continue
             if index.unique:
                 for key in entered:
                     if self.first_id(index, key) is not None:
@@ -292,15 +295,13 @@ class Overlay:
         for index, left, entered in write.moves:
             under = self._ids[index]
             for key in left:
-                ids = under.get(key)
-                if ids is None:
+                if (ids := under.get(key)) is None:
                     ids = under[key] = _Ids()
                 ids.net -= 1
                 if ids.changed.pop(own_id, None) is None:  # else it is again as in the tables
                     ids.changed[own_id] = False
             for key in entered:
-                ids = under.get(key)
-                if ids is None:
+                if (ids := under.get(key)) is None:
                     ids = under[key] = _Ids()
                 ids.net += 1
                 if ids.changed.pop(own_id, None) is None:

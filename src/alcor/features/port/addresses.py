@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from alcor.base.errors import Conflict, Invalid
-from alcor.base.net import Ip, Mac, cidr_bounds, eui64, ip_in, ip_int, ip_of, mac_int, mac_of
+from alcor.base.net import Ip, Mac, cidr_bounds, eui64, ip_in, ip_int, ip_of
 from alcor.features.port.model import ADDRESSES, BY_IPV6, BY_MAC, PORT, FixedIp, Port, address_taken
 from alcor.features.subnet.model import BY_NETWORK, SUBNET, Subnet
 from alcor.resource.declare import Context
@@ -57,23 +57,25 @@ def _serving(subnets: Sequence[Subnet], port: Port) -> Sequence[Subnet]:
 def _one_of_each_version(
     txn: Txn, ctx: Context, port: Port, subnets: Sequence[Subnet]
 ) -> tuple[FixedIp, ...]:
-    chosen: list[FixedIp] = [_automatic(txn, port, subnet) for subnet in subnets if subnet.is_auto_address]
-    for version in (4, 6):
-        candidates = [
-            subnet for subnet in subnets if subnet.ip_version == version and not subnet.is_auto_address
-        ]
-        for subnet in candidates:
+    chosen: list[FixedIp] = []
+    waiting: dict[int, bool] = {}  # by IP version: whether its address is still to be found
+    for subnet in sorted(subnets, key=_rank) if len(subnets) > 1 else subnets:
+        if subnet.is_auto_address:
+            chosen.append(_automatic(txn, port, subnet))
+        elif waiting.get(subnet.ip_version, True):
             address = _free_address(txn, ctx, subnet, chosen)
-            if address:
+            waiting[subnet.ip_version] = address is None
+            if address is not None:
                 chosen.append(FixedIp(subnet.id, address))
-                break
-        else:
-            if candidates:
-                raise Conflict(
-                    f"No more IP addresses available on network {port.network_id}.",
-                    type="IpAddressGenerationFailure",
-                )
+    if True in waiting.values():
+        raise Conflict(
+            f"No more IP addresses available on network {port.network_id}.", type="IpAddressGenerationFailure"
+        )
     return tuple(chosen)
+
+
+def _rank(subnet: Subnet) -> int:
+    return 0 if subnet.is_auto_address else subnet.ip_version
 
 
 def _subnet_named(port: Port, subnets: Sequence[Subnet], id: str) -> Subnet:
@@ -147,7 +149,7 @@ def _automatic(txn: Txn, port: Port, subnet: Subnet) -> FixedIp:
 
 
 def _free_address(txn: Txn, ctx: Context, subnet: Subnet, chosen: Sequence[FixedIp]) -> Ip | None:
-    mine = {ip_int(fixed.ip_address) for fixed in chosen if fixed.subnet_id == subnet.id}
+    mine = {ip_int(fixed.ip_address) for fixed in chosen if fixed.subnet_id == subnet.id} if chosen else set()
     if subnet.ip_version == 4:
         ranges = _without(subnet.ranges, mine) if mine else subnet.ranges
         number = txn.allocate(ADDRESSES, subnet.id, ranges)
@@ -197,10 +199,10 @@ def is_mac_free(txn: Txn, network_id: str, mac: Mac, but: str = "") -> bool:
 def free_mac(txn: Txn, ctx: Context, network_id: str) -> Mac:
     """A MAC under the setting `base_mac` that no port of the network has. Raises Conflict when chance finds none."""
     base = ctx.settings.base_mac
-    bits = 24 if base[9:11] == "00" else 16  # as Neutron: the fourth byte is fixed only if it is not 00
-    prefix = mac_int(base) >> bits
+    fixed = base[:8] if base[9:11] == "00" else base[:11]  # as Neutron: the fourth byte only if it is not 00
+    free = 5 - fixed.count(":")  # bytes
     for _ in range(RANDOM_TRIES_MAX * 4):
-        mac = mac_of(prefix << bits | ctx.random_bits(bits))
+        mac = Mac(f"{fixed}:{ctx.random_bits(8 * free).to_bytes(free, 'big').hex(':')}")
         if is_mac_free(txn, network_id, mac):
             return mac
     raise Conflict(

@@ -12,7 +12,7 @@ from alcor.features.port.pairs import AllowedPair, match_pair, parse_pairs
 from alcor.features.security_group.model import SECURITY_GROUP, SecurityGroup
 from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.resource.declare import Api, Standard
-from alcor.store.declare import Index, Pool, Reference, Stored, Table, own_id
+from alcor.store.declare import Field, Index, Pool, Reference, Stored, Table, own_id
 
 ADDRESSES_MAX = 64  # fixed IPs of one port
 GROUPS_MAX = 64  # security groups of one port
@@ -218,18 +218,18 @@ NUMBERS: Pool[Port] = Pool(
     ),
 )
 
-BY_PROJECT: Index[Port] = Index("project_id", lambda port: (port.project_id,))
-BY_NAME: Index[Port] = Index("name", lambda port: (port.name,) if port.name else ())
-BY_NETWORK: Index[Port] = Index("network_id", lambda port: (port.network_id,))
+BY_PROJECT: Index[Port] = Index("project_id", Field("project_id"))
+BY_NAME: Index[Port] = Index("name", Field("name", skip_empty=True))
+BY_NETWORK: Index[Port] = Index("network_id", Field("network_id"))
 BY_SUBNET: Index[Port] = Index("subnet_id", lambda port: {fixed.subnet_id for fixed in port.fixed_ips})
 BY_ADDRESS: Index[Port] = Index("ip_address", lambda port: [fixed.ip_address for fixed in port.fixed_ips])
-BY_MAC: Index[Port] = Index("mac_address", lambda port: (port.mac_address,))
-BY_DEVICE: Index[Port] = Index("device_id", lambda port: (port.device_id,) if port.device_id else ())
-BY_HOST: Index[Port] = Index("host", lambda port: (port.host,) if port.host else ())
+BY_MAC: Index[Port] = Index("mac_address", Field("mac_address"))
+BY_DEVICE: Index[Port] = Index("device_id", Field("device_id", skip_empty=True))
+BY_HOST: Index[Port] = Index("host", Field("host", skip_empty=True))
 SEVERAL_IN_SUBNET: Index[Port] = Index("several_in_subnet", lambda port: _several(port.fixed_ips))
-CARRIED: Index[Port] = Index("trunk_port", lambda port: (port.trunk_port,) if port.trunk_port else ())
+CARRIED: Index[Port] = Index("trunk_port", Field("trunk_port", skip_empty=True))
 BY_GROUP: Index[Port] = Index("security_groups", lambda port: port.security_groups)
-BY_GROUP_SET: Index[Port] = Index("group_set", lambda port: (port.group_set,) if port.group_set else ())
+BY_GROUP_SET: Index[Port] = Index("group_set", Field("group_set", skip_empty=True))
 
 
 def _network_in_use(network: Network) -> Conflict:

@@ -57,12 +57,16 @@ def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
         raise _mac_in_use(network.id, mac)
     new = msgspec.structs.replace(new, mac_address=mac, **_security(txn, ctx, network, new))
     wanted = new.fixed_ips if "fixed_ips" in ctx.given and new.fixed_ips is not None else None
-    new = msgspec.structs.replace(new, fixed_ips=allocate_addresses(txn, ctx, new, wanted))
-    if wanted == ():
-        new = msgspec.structs.replace(new, ip_allocation="none")
+    new = msgspec.structs.replace(
+        new,
+        fixed_ips=allocate_addresses(txn, ctx, new, wanted),
+        ip_allocation="none" if wanted == () else "immediate",
+        vif_type=vif_type_on(txn, new, new.host),
+        generation=1,
+    )
     if new.allowed_address_pairs:
         new = _with_pairs(ctx, new)
-    return device_bound(txn, ctx, bound(txn, _with_profile(ctx, new), new.host))
+    return device_bound(txn, ctx, _with_profile(ctx, new))
 
 
 def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
@@ -214,7 +218,7 @@ def _changed_addresses(txn: Txn, ctx: Context, old: Port, new: Port) -> tuple[Fi
 
 def bound(txn: Txn, port: Port, host: str) -> Port:
     """The port bound to `host` in a new generation, so that no report about an earlier binding counts for it."""
-    vif_type = vif_type_on(txn, port, host) if host else "unbound"
+    vif_type = vif_type_on(txn, port, host)
     return msgspec.structs.replace(port, host=host, vif_type=vif_type, generation=port.generation + 1)
 
 
@@ -254,7 +258,9 @@ def _listed(value: object) -> list[object]:
 
 
 def vif_type_on(txn: Txn, port: Port, host: str) -> str:
-    """How the port would be carried by `host`: `ovs`, or `binding_failed`."""
+    """How the port would be carried by `host`: `ovs`, or `binding_failed`; `unbound` by none."""
+    if not host:
+        return "unbound"
     is_possible = (
         port.vnic_type == "normal"
         and can_bind(txn, host)
