@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a rule may use of time and chance."""
 
-from dataclasses import dataclass
 from random import Random
 from uuid import RFC_4122, UUID
 
@@ -9,40 +8,24 @@ from alcor.base.config import Settings
 from alcor.resource.context import World
 
 
-@dataclass
-class Hand:
-    """A clock that is set by hand."""
-
-    at_s: float = 1.75e9
-
-    def now_s(self) -> float:
-        return self.at_s
-
-    def monotonic_s(self) -> float:
-        return self.at_s
-
-
-def test_ids_are_uuids_of_the_millisecond_in_which_they_were_made() -> None:
-    clock = Hand(1_750_000_000.123)
-    made = UUID(World(Settings(), clock).new_id())
-    assert (made.version, made.variant) == (7, RFC_4122)
-    assert made.int >> 80 == 1_750_000_000_123
-
-
-def test_ids_are_in_the_order_in_which_they_were_made_and_differ_within_a_millisecond() -> None:
-    clock = Hand()
-    world = World(Settings(), clock, Random(1).randbytes)
-    made = []
-    for millisecond in range(100):
-        clock.at_s = 1.75e9 + (millisecond + 0.5) / 1000
-        made.append(world.new_id())
+def test_ids_are_uuids_in_the_order_in_which_they_were_made() -> None:
+    world = World(Settings(), entropy=Random(1).randbytes)
+    made = [world.new_id() for _ in range(1000)]
     assert made == sorted(made)
-    assert len({world.new_id() for _ in range(1000)}) == 1000
+    for text in made:
+        uuid = UUID(text)
+        assert (uuid.version, uuid.variant, str(uuid)) == (4, RFC_4122, text)
 
 
-def test_a_clock_that_goes_back_gives_ids_all_the_same() -> None:
-    clock = Hand()
-    world = World(Settings(), clock)
-    later = world.new_id()
-    clock.at_s -= 60
-    assert world.new_id() < later
+def test_devices_named_by_the_first_letters_of_ids_have_names_of_their_own() -> None:
+    """Nova's are `tap` and 11 letters; ports that were made at once may be on one host."""
+    worlds = [World(Settings()) for _ in range(10)]
+    names = {f"tap{world.new_id()[:11]}" for world in worlds for _ in range(1000)}
+    assert len(names) == 10_000
+
+
+def test_ids_go_on_after_the_last_beginning_and_nothing_else_follows_from_the_one_before() -> None:
+    world = World(Settings(), entropy=Random(1).randbytes, _last_id=0xFF_FFFF_FFFE)
+    made = [world.new_id() for _ in range(3)]
+    assert [each[:11] for each in made] == ["ffffffff-ff", "00000000-00", "00000000-01"]
+    assert len({each[11:] for each in made}) == 3

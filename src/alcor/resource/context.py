@@ -106,8 +106,7 @@ class World:
     entropy: Callable[[int], bytes] = field(default_factory=lambda: Entropy().take)
     _second: int = -1  # of which `_text` is the text
     _text: str = ""
-    _millisecond: int = -1  # of which `_stem` is the stem
-    _stem: str = ""
+    _last_id: int = -1  # the first 40 bits of the id made last; -1: none was made
 
     def now(self) -> str:
         """The time as users see it; made once a second."""
@@ -117,15 +116,16 @@ class World:
         return self._text
 
     def new_id(self) -> str:
-        """A fresh UUID (RFC 9562, version 7): ids made one after the other lie beside each other wherever they are kept
-        in order.
+        """A fresh UUID: ids made one after the other lie beside each other wherever they are kept in order.
+
+        No two begin alike: Nova, libvirt and others name a port's device by the first 11 letters of its id.
         """
-        now_ms = int(self.clock.now_s() * 1000)
-        if now_ms != self._millisecond:
-            digits = f"{now_ms:012x}"
-            self._millisecond, self._stem = now_ms, f"{digits[:8]}-{digits[8:]}-7"
-        digits = self.entropy(10).hex()
-        return f"{self._stem}{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}-{digits[7:19]}"
+        if self._last_id < 0:
+            self._last_id = int.from_bytes(self.entropy(5))
+        self._last_id = self._last_id + 1 & 0xFF_FFFF_FFFF
+        first, digits = f"{self._last_id:010x}", self.entropy(11).hex()
+        stem = f"{first[:8]}-{first[8:]}{digits[:2]}-4{digits[2:5]}"
+        return f"{stem}-{_VARIANT[digits[5]]}{digits[6:9]}-{digits[9:21]}"
 
 
 class Asked:
