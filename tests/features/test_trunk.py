@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from alcor.features.binding.model import PORT_BINDING
 from alcor.features.port.goal import port_row
 from alcor.features.port.model import PORT
 from alcor.features.port.rules import on_reports
@@ -217,6 +218,66 @@ async def test_subports_move_with_their_trunk_s_port(
     assert (await api.ask("POST", bindings, {"binding": {"host": "two"}}))[0] == 201
     assert (await api.ask("PUT", f"{bindings}/two/activate"))[0] == 200
     assert (await api.show("port", ports[1]))["binding:host_id"] == "two"
+
+
+async def test_subports_wait_where_their_trunk_s_port_waits(
+    api: Door, net: dict[str, Any], ports: list[str]
+) -> None:
+    for host in ("one", "two", "three"):
+        await api.register_host(host)
+    owned = {"device_owner": "compute:nova", "binding:host_id": "one"}
+    parent = (await api.create("port", network_id=net["id"], **owned))["id"]
+    trunk = await api.create("trunk", port_id=parent, sub_ports=[sub(ports[1], 100)])
+    bindings = f"/v2.0/ports/{parent}/bindings"
+
+    def waiting() -> set[tuple[str, str]]:
+        found = api.store.tables.scan(PORT_BINDING)
+        rows = {(each.port_id, each.host) for each in found if each.port_id != parent}
+        for port in ports:
+            numbers = api.store.tables.get(PORT, port).waiting_numbers
+            assert {host for host, _ in numbers} == {host for each, host in rows if each == port}
+            assert all(0x8000 <= number <= 0xFEFF for _, number in numbers)
+        return rows
+
+    for host in ("two", "three"):
+        assert (await api.ask("POST", bindings, {"binding": {"host": host}}))[0] == 201
+    assert waiting() == {(ports[1], "two"), (ports[1], "three")}
+    await act(api, trunk, "add_subports", sub(ports[2], 200))
+    assert waiting() == {(port, host) for port in ports[1:3] for host in ("two", "three")}
+    assert (await api.ask("DELETE", f"{bindings}/three"))[0] == 204
+    assert waiting() == {(ports[1], "two"), (ports[2], "two")}
+    await act(api, trunk, "remove_subports", {"port_id": ports[2]})
+    assert waiting() == {(ports[1], "two")}
+    await api.update("port", ports[2], **{"binding:host_id": "two"})
+
+    before = api.store.tables.get(PORT, ports[1])
+    assert (await api.ask("PUT", f"{bindings}/two/activate"))[0] == 200
+    after = api.store.tables.get(PORT, ports[1])
+    assert waiting() == {(ports[1], "one")}
+    assert (after.host, after.number) == ("two", dict(before.waiting_numbers)["two"])
+    assert dict(after.waiting_numbers) == {"one": before.number}
+
+    await api.delete("trunk", trunk["id"])
+    assert waiting() == set()
+    await api.create("trunk", port_id=parent, sub_ports=[sub(ports[3], 7)])
+    assert waiting() == {(ports[3], "one")}
+
+
+async def test_port_with_a_subport_that_a_host_cannot_carry_does_not_wait_there(
+    api: Door, net: dict[str, Any], ports: list[str]
+) -> None:
+    for host, mappings in (("one", {"phys": "br-phys"}), ("two", {})):
+        await api.register_host(host, mappings=mappings)
+    flat = {"provider:network_type": "flat", "provider:physical_network": "phys"}
+    network = await api.create("network", mtu=1400, **flat)
+    below = await api.create("port", network_id=network["id"])
+    owned = {"device_owner": "compute:nova", "binding:host_id": "one"}
+    parent = (await api.create("port", network_id=net["id"], **owned))["id"]
+    await api.create("trunk", port_id=parent, sub_ports=[sub(below["id"], 100)])
+    body = {"binding": {"host": "two"}}
+    error = await api.refused("POST", f"/v2.0/ports/{parent}/bindings", body, 409)
+    assert error["type"] == "PortBindingError"
+    assert below["id"] in error["message"]
 
 
 async def test_port_that_no_switch_carries_is_no_trunk_s(api: Door, ports: list[str]) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from alcor.base.clock import SystemClock
@@ -24,7 +25,7 @@ from alcor.notify.nova import Nova
 from alcor.notify.service import LEDGER_FILE, Notifier
 from alcor.push.pki import authority
 from alcor.resource.declare import Notice, RestFeature
-from alcor.store.declare import Change, Schema, Stored, Table
+from alcor.store.declare import Change, Index, Schema, Stored, Table
 from alcor.store.log.sqlite import SqliteLog
 from alcor.store.reader import Reader, Txn
 from alcor.store.store import Outside, Store
@@ -296,6 +297,12 @@ class _State:
     def peek(self, table: Table[Any], id: str) -> Any:
         return next((one for one in self._stored if isinstance(one, table.kind) and one.id == id), None)
 
+    def find(self, table: Table[Any], index: Index[Any], key: object) -> list[Any]:
+        return [one for one in self._stored if isinstance(one, table.kind) and key in index.keys(one)]
+
+    def first(self, table: Table[Any], index: Index[Any], key: object) -> Any:
+        return next(iter(self.find(table, index, key)), None)
+
 
 def names(table: Table[Any], old: Any, new: Any, *now: Stored, request: str = "") -> list[tuple[str, str]]:
     state: Any = _State(*now)
@@ -347,11 +354,23 @@ def test_a_deleted_or_changed_port_is_told_for_machines_only() -> None:
 def test_a_port_plugged_where_a_binding_waits_is_told_once_for_nova_waits_for_it_before_it_migrates() -> None:
     waiting = PortBinding(id="b", port_id="p", host="target", vif_type="ovs", generation=9)
     up, down = (BindingStatus(id="b", generation=9, is_realised=so) for so in (True, False))
-    assert names(BINDING_STATUS, None, up, a_port(), waiting) == [("network-vif-plugged", "completed")]
-    assert names(BINDING_STATUS, down, up, a_port(), waiting) == [("network-vif-plugged", "completed")]
-    assert names(BINDING_STATUS, up, up, a_port(), waiting) == []
+    assert names(BINDING_STATUS, None, up, a_port(), waiting, up) == [("network-vif-plugged", "completed")]
+    assert names(BINDING_STATUS, down, up, a_port(), waiting, up) == [("network-vif-plugged", "completed")]
+    assert names(BINDING_STATUS, up, up, a_port(), waiting, up) == []
     assert names(BINDING_STATUS, None, down, a_port(), waiting) == []
     assert names(BINDING_STATUS, up, None, a_port(), waiting) == []
     assert names(BINDING_STATUS, None, up, a_port()) == []  # deleted meanwhile
+
+    sub = Port(id="s", network_id="m", trunk_port="p", number=0x8001, waiting_numbers=(("two", 0x8002),))
+    subs = PortBinding(id="bs", port_id="s", host=waiting.host, generation=9)
+    also = BindingStatus(id="bs", generation=9, is_realised=True)
+    plugged = [("network-vif-plugged", "completed")]
+    assert names(BINDING_STATUS, None, up, a_port(), waiting, up, sub, subs) == []
+    assert names(BINDING_STATUS, None, also, a_port(), waiting, sub, subs, also) == []
+    for last in (up, also):
+        assert names(BINDING_STATUS, None, last, a_port(), waiting, up, sub, subs, also) == plugged
+    down_sub = msgspec.structs.replace(sub, admin_state_up=False)
+    assert names(BINDING_STATUS, None, up, a_port(), waiting, up, down_sub, subs) == plugged
+
     assert names(BINDING_STATUS, None, up, a_port(device_owner="manila:share"), waiting) == []
     assert names(BINDING_STATUS, None, up, a_port(), waiting, request="activation, of the source") == []

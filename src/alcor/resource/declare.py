@@ -278,7 +278,9 @@ class Extends:
     when: Literal["given", "always"] = "given"  # on_write: a field of it is given, or any create and update
     by_field: Mapping[str, Index[Any]] = field(default_factory=dict)  # as Resource's, of `table`
     after_create: Callable[[Txn, Context, Any], None] | None = None  # as Resource's, after it
-    on_update: Callable[[Txn, Context, Any, Any], None] | None = None  # (old, new), once it is stored
+    on_update: Callable[[Txn, Context, Any, Any], None] | None = (
+        None  # (old, new), once stored; by actions, too
+    )
     on_delete: Callable[[Txn, Context, Any], None] | None = None  # as Resource's, before it
     # How a field of the noun (by its name in the struct) is answered to a project, and matched by its filters:
     # (reader, project that asks, object) -> field value.

@@ -198,13 +198,20 @@ class Noun(Generic[T]):
     ) -> Callable[[Txn], Any]:
         """What the action does in its turn, and answers. `named`: the object's id, and If-Match's revision."""
         asked.rulebook = self._rulebook
+        afterwards = [each.on_update for each in self.shape.extends if each.on_update is not None]
 
         def turn(txn: Txn) -> Any:
             self._prepare(txn, asked)
             stored = self.gate.acted_on(txn, asked, action, named[0])
-            if stored is not None:
-                _check_revision(stored, named[1])
-            return action.perform(txn, asked, stored, body)
+            if stored is None:
+                return action.perform(txn, asked, stored, body)
+            _check_revision(stored, named[1])
+            answer = action.perform(txn, asked, stored, body)
+            changed = txn.peek(self.table, stored.id) if afterwards else None
+            if changed is not None and changed is not stored:
+                for each in afterwards:
+                    each(txn, asked, stored, changed)
+            return answer
 
         return turn
 

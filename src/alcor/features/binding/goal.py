@@ -17,9 +17,12 @@ from alcor.goal.declare import Derivation, GoalFeature, Need, Observer, Placed, 
 def binding_rows(view: View, binding: PortBinding) -> Iterator[Placed]:
     """The port, complete on the host where it waits and announced to nobody."""
     port = view.peek(PORT, binding.port_id)
-    if port is not None and binding.vif_type == "ovs":
-        row = msgspec.structs.replace(port_row(port), generation=binding.generation, is_active=False)
-        yield Placed(host_scope(binding.host), port.id, row)
+    if port is None or binding.vif_type != "ovs":
+        return
+    number = dict(port.waiting_numbers).get(binding.host, 0)
+    if number or not port.trunk_port:
+        there = {"generation": binding.generation, "is_active": False, "number": number}
+        yield Placed(host_scope(binding.host), port.id, msgspec.structs.replace(port_row(port), **there))
 
 
 def move_rows(view: View, move: PortMove) -> Iterator[Placed]:

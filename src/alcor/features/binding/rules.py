@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may be done with the bindings of a port, as Nova does it when it migrates a machine, and how a port moves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -18,12 +18,13 @@ from alcor.features.binding.model import (
     PortMove,
     already_bound,
 )
-from alcor.features.port.model import PORT, PORT_STATUS, VNIC_TYPES, Port, PortStatus
+from alcor.features.port.model import CARRIED, PORT, PORT_STATUS, VNIC_TYPES, Port, PortStatus
 from alcor.features.port.rules import bound, device_bound, is_machines, plugged, vif_details, vif_type_on
-from alcor.features.trunk.rules import follow
+from alcor.features.trunk.model import Trunk
+from alcor.features.trunk.rules import carried, follow, number_on
 from alcor.goal.declare import Report
 from alcor.resource import parse
-from alcor.resource.declare import Call, Context, Extension, Notice, RestFeature, revised
+from alcor.resource.declare import Call, Context, Extends, Extension, Notice, RestFeature, revised
 from alcor.store.declare import Change
 from alcor.store.reader import Reader, Txn
 
@@ -75,6 +76,7 @@ def on_create(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> dic
     new = PortBinding(id=ctx.new_id(), port_id=port.id, host=asked.host, vnic_type=port.vnic_type)
     new = _bound(txn, ctx, port, _changed(new, asked))
     txn.insert(PORT_BINDING, new)
+    _let_subports_wait(txn, ctx, port)
     return {"binding": _shown(new)}
 
 
@@ -108,36 +110,28 @@ def on_delete(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> Non
     old = _binding(txn, port, names[1])
     if old.id:
         txn.delete(PORT_BINDING, old.id)
+        _let_subports_wait(txn, ctx, port)
     else:
         _store(txn, ctx, bound(txn, revised(ctx, port), ""))
 
 
 def on_activate(txn: Txn, ctx: Context, names: tuple[str, ...], body: Body) -> Shown:
-    """Moves the port: this binding becomes the active one, and the active one waits. What is realised stays so."""
+    """Moves the port, and its subports with it: this binding becomes the active one, and the active one waits. What is
+    realised stays so.
+    """
     port = _port(txn, ctx, names[0], "activate")
     host = names[1]
     if port.host == host:
         raise Conflict(
             f"Binding for port {port.id} on host {host} is already active.", type="PortBindingAlreadyActive"
         )
-    chosen = _binding(txn, port, host)
-    seen = txn.peek(BINDING_STATUS, chosen.id)
-    txn.delete(PORT_BINDING, chosen.id)
-    if port.host:
-        _leave(txn, ctx, port)
-    moved = revised(
-        ctx,
-        port,
-        host=host,
-        vif_type=chosen.vif_type,
-        vnic_type=chosen.vnic_type,
-        profile=chosen.profile,
-        generation=chosen.generation,
-    )
-    moved = device_bound(txn, ctx, moved)
-    _store(txn, ctx, moved)
-    if seen is not None:
-        _note_status(txn, moved, seen)
+    moved = _moved(txn, ctx, port, _binding(txn, port, host))
+    for sub in tuple(txn.find(PORT, CARRIED, port.id)):
+        waiting = txn.first(PORT_BINDING, BY_PLACE, (sub.id, host))
+        if waiting is not None:
+            _moved(txn, ctx, sub, waiting)
+        else:
+            txn.update(PORT, carried(txn, ctx, sub, moved))
     return _shown(active_of(moved))
 
 
@@ -158,7 +152,8 @@ def on_reports(txn: Txn, host: str, reports: Sequence[Report]) -> None:
 
 
 def notices(reader: Reader, change: Change) -> Iterator[Notice]:
-    """That a machine's port is plugged on the host where a binding waits: Nova moves no machine before it hears that.
+    """That a machine's port is plugged on the host where a binding waits, and all its subports there are ready: Nova
+    moves no machine before it hears that.
 
     What activation itself writes down, not a host's report, is no news.
     """
@@ -166,9 +161,21 @@ def notices(reader: Reader, change: Change) -> Iterator[Notice]:
     if change.table != BINDING_STATUS.name or change.request or new is None or not new.is_realised:
         return
     binding = reader.peek(PORT_BINDING, change.id)
-    port = binding and reader.peek(PORT, binding.port_id)
-    if port and is_machines(port) and not (old and old.is_realised):
+    port = reader.peek(PORT, binding.port_id) if binding else None
+    if port is not None and port.trunk_port:
+        port = reader.peek(PORT, port.trunk_port)
+    if binding is None or port is None or not is_machines(port) or (old and old.is_realised):
+        return
+    subs = (sub for sub in reader.find(PORT, CARRIED, port.id) if sub.admin_state_up)
+    if all(_is_ready(reader, each, binding.host) for each in (port, *subs)):
         yield plugged(port)
+
+
+def _is_ready(reader: Reader, port: Port, host: str) -> bool:
+    """Whether the host where a binding of the port waits has realised it."""
+    binding = reader.first(PORT_BINDING, BY_PLACE, (port.id, host))
+    seen = binding and reader.peek(BINDING_STATUS, binding.id)
+    return bool(seen and seen.is_realised)
 
 
 def is_due(reader: Reader, now: str) -> bool:
@@ -258,6 +265,72 @@ def _store(txn: Txn, ctx: Context, port: Port) -> None:
     follow(txn, ctx, port)
 
 
+def _moved(txn: Txn, ctx: Context, port: Port, chosen: PortBinding) -> Port:
+    """The port, stored as bound where that binding of it waited; the one that was active waits now."""
+    seen = txn.peek(BINDING_STATUS, chosen.id)
+    txn.delete(PORT_BINDING, chosen.id)
+    if port.host:
+        _leave(txn, ctx, port)
+    numbers = dict(port.waiting_numbers)
+    number = numbers.pop(chosen.host, 0)
+    if port.number:
+        numbers[port.host] = port.number
+    moved = revised(
+        ctx,
+        port,
+        host=chosen.host,
+        vif_type=chosen.vif_type,
+        vnic_type=chosen.vnic_type,
+        profile=chosen.profile,
+        generation=chosen.generation,
+        number=number,
+        waiting_numbers=tuple(numbers.items()),
+    )
+    moved = device_bound(txn, ctx, moved)
+    txn.update(PORT, moved)
+    if seen is not None:
+        _note_status(txn, moved, seen)
+    return moved
+
+
+def _let_subports_wait(txn: Txn, ctx: Context, port: Port) -> None:
+    """Lets the subports of a trunk's port wait where it waits, and nowhere else."""
+    hosts = [binding.host for binding in txn.find(PORT_BINDING, BY_PORT, port.id)]
+    for sub in tuple(txn.find(PORT, CARRIED, port.id)):
+        _let_wait(txn, ctx, sub, hosts)
+
+
+def _let_wait(txn: Txn, ctx: Context, sub: Port, hosts: Collection[str]) -> None:
+    there = {binding.host: binding for binding in txn.find(PORT_BINDING, BY_PORT, sub.id)}
+    for host in there.keys() - set(hosts):
+        txn.delete(PORT_BINDING, there[host].id)
+    known = dict(sub.waiting_numbers)
+    numbers = tuple((host, known.get(host) or number_on(txn, ctx, host)) for host in hosts)
+    if numbers != sub.waiting_numbers:
+        txn.update(PORT, msgspec.structs.replace(sub, waiting_numbers=numbers))
+    for host in hosts:
+        if host not in there:
+            new = PortBinding(id=ctx.new_id(), port_id=sub.id, host=host, vnic_type=sub.vnic_type)
+            txn.insert(PORT_BINDING, _bound(txn, ctx, sub, new))
+
+
+def _on_trunk(txn: Txn, ctx: Context, trunk: Trunk) -> None:
+    _let_subports_wait(txn, ctx, txn.get(PORT, trunk.port_id))
+
+
+def _on_trunk_update(txn: Txn, ctx: Context, old: Trunk, new: Trunk) -> None:
+    left = {sub.port_id for sub in new.sub_ports}
+    for sub in old.sub_ports:
+        if sub.port_id not in left:
+            _let_wait(txn, ctx, txn.get(PORT, sub.port_id), ())
+    _on_trunk(txn, ctx, new)
+
+
+def _on_trunk_delete(txn: Txn, ctx: Context, old: Trunk) -> None:
+    for sub in old.sub_ports:
+        _let_wait(txn, ctx, txn.get(PORT, sub.port_id), ())
+
+
 def _leave(txn: Txn, ctx: Context, port: Port) -> None:
     """Lets the active binding wait, as realised as it is, and the host send on what still comes."""
     left = msgspec.structs.replace(active_of(port), id=ctx.new_id())
@@ -311,6 +384,9 @@ _ALL, _ONE = "ports/{port_id}/bindings", "ports/{port_id}/bindings/{host}"
 REST = RestFeature(
     name="binding",
     notices=notices,
+    extends=(
+        Extends("trunk", after_create=_on_trunk, on_update=_on_trunk_update, on_delete=_on_trunk_delete),
+    ),
     calls=(
         Call(_ALL, "GET", on_list, doc="The bindings of a port."),
         Call(_ALL, "POST", on_create, status=201, doc="Binds a port to one more host, where it waits."),

@@ -170,6 +170,7 @@ class Port(Standard, frozen=True, kw_only=True):
     trunk_port: Annotated[str, Api(post=False, visible=False, filter=False, sort=False)] = ""
     vlan: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
     number: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
+    waiting_numbers: tuple[tuple[str, int], ...] = ()  # (host, number) where it waits with its trunk's port
 
     @property
     def is_bound(self) -> bool:
@@ -212,7 +213,9 @@ def _several(fixed_ips: tuple[FixedIp, ...]) -> tuple[str, ...]:
 SUBPORT_NUMBERS = 0x8000, 0xFEFF  # Open vSwitch gives out ofports below of its own accord
 NUMBERS: Pool[Port] = Pool(
     "number",
-    holds=lambda port: ((port.host, port.number),) if port.number else (),
+    holds=lambda port: (
+        ((port.host, port.number), *port.waiting_numbers) if port.number else port.waiting_numbers
+    ),
     taken=lambda port, host, number: Conflict(
         f"Another subport on host {host} has number {number}.", type="SubPortBindingError"
     ),

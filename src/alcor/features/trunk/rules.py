@@ -37,6 +37,7 @@ from alcor.resource.declare import (
 from alcor.store.reader import Reader, Txn
 
 SUBPORT_OWNER = "trunk:subport"
+_FREE = {"trunk_port": "", "vlan": 0, "number": 0, "waiting_numbers": (), "device_owner": ""}
 
 Body = Mapping[str, object]
 
@@ -103,7 +104,7 @@ def get_subports(txn: Txn, ctx: Context, trunk: Trunk, query: Body) -> dict[str,
 def follow(txn: Txn, ctx: Context, parent: Port) -> None:
     """Binds the subports of a trunk's port, which was bound anew, where it is."""
     for port in txn.find(PORT, CARRIED, parent.id):
-        txn.update(PORT, _carried(txn, ctx, port, parent))
+        txn.update(PORT, carried(txn, ctx, port, parent))
 
 
 def status(reader: Reader, trunk: Trunk) -> str:
@@ -154,7 +155,7 @@ def _joined(txn: Txn, ctx: Context, trunk: Trunk, asked: Sequence[SubPort]) -> t
         joining = msgspec.structs.replace(
             port, trunk_port=parent.id, vlan=sub.segmentation_id, device_owner=SUBPORT_OWNER
         )
-        txn.update(PORT, _carried(txn, ctx, joining, parent))
+        txn.update(PORT, carried(txn, ctx, joining, parent))
     return tuple(subs)
 
 
@@ -186,15 +187,15 @@ def _tagged(txn: Txn, port: Port, wanted: SubPort) -> SubPort:
     return SubPort(port.id, VLAN, network.segmentation_id)
 
 
-def _carried(txn: Txn, ctx: Context, port: Port, parent: Port) -> Port:
+def carried(txn: Txn, ctx: Context, port: Port, parent: Port) -> Port:
     """The subport bound where its trunk's port is, with a number there."""
     port = bound(txn, revised(ctx, port), parent.host)
     if port.is_bound and not parent.is_bound:
         port = msgspec.structs.replace(port, vif_type=parent.vif_type)
-    return msgspec.structs.replace(port, number=_number(txn, ctx, parent.host) if parent.host else 0)
+    return msgspec.structs.replace(port, number=number_on(txn, ctx, parent.host) if parent.host else 0)
 
 
-def _number(txn: Txn, ctx: Context, host: str) -> int:
+def number_on(txn: Txn, ctx: Context, host: str) -> int:
     """A free one, from anywhere: connections of who had it last may still be tracked by it."""
     first, last = SUBPORT_NUMBERS
     start = first + ctx.random_bits(15) % (last - first + 1)
@@ -205,7 +206,7 @@ def _number(txn: Txn, ctx: Context, host: str) -> int:
 
 
 def _let_go(txn: Txn, ctx: Context, port_id: str) -> None:
-    port = revised(ctx, txn.get(PORT, port_id), trunk_port="", vlan=0, number=0, device_owner="")
+    port = revised(ctx, txn.get(PORT, port_id), **_FREE)
     txn.update(PORT, bound(txn, port, ""))
 
 
