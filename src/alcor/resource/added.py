@@ -86,7 +86,8 @@ class Addition(Generic[T]):
         old: Stored | None = txn.peek(self.table, stored.id)
         default = self._default(txn, stored)
         own = {field: value for field, value in added.items() if field in self.fields}
-        new = msgspec.structs.replace(default if old is None else old, **own)
+        new = default if old is None else old
+        new = msgspec.structs.replace(new, **own) if own else new
         if self.extends.on_write is not None:
             new = self.extends.on_write(txn, asked, Written(stored, before, old, new))
         if new == default:

@@ -174,13 +174,13 @@ class Gate(Generic[T]):
         if verdict is False:
             raise rights.refusal(rule)
         left = [] if verdict is True else [rule]
-        for name in names:
-            if name in self.unruled or (verdict := rights.verdict_of(rule, name)) is True:
-                continue
-            given = f"{rule}:{name}"
-            if verdict is False:
-                raise rights.refusal(rule, given)
-            left.append(given)
+        restricted = rights.restricted(rule)
+        for name in names if restricted else ():
+            if name in restricted and name not in self.unruled:
+                given = f"{rule}:{name}"
+                if rights.verdict(given) is False:
+                    raise rights.refusal(rule, given)
+                left.append(given)
         return left
 
     def check_create(

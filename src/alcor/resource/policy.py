@@ -180,7 +180,7 @@ class Rights:
         self._roles = who.roles
         self.scope = _scope(who)
         self._verdicts: dict[str, Verdict] = {}
-        self._of_names: dict[tuple[str, str], Verdict] = {}
+        self._restricted: dict[str, frozenset[str]] = {}
         # By noun: names that are shown of no object, and what decides of others. Kept here by the gates.
         self.hidden: dict[str, tuple[frozenset[str], tuple[tuple[str, Node], ...]]] = {}
         self.is_admin = self.verdict("context_is_admin") is True
@@ -200,12 +200,14 @@ class Rights:
             found = self._verdicts[rule] = False if is_out else self._named(rule)
         return found
 
-    def verdict_of(self, rule: str, name: str) -> Verdict:
-        """What remains of the rule for one name in a body; True where nobody has written one."""
-        found = self._of_names.get((rule, name))
+    def restricted(self, rule: str) -> frozenset[str]:
+        """The names in a body that have a rule of their own which does not hold for every object."""
+        found = self._restricted.get(rule)
         if found is None:
-            given = f"{rule}:{name}"
-            found = self._of_names[rule, name] = self.verdict(given) if self.has(given) else True
+            ruled = [given for given in self._rules.checks if given.startswith(f"{rule}:")]
+            found = self._restricted[rule] = frozenset(
+                given.removeprefix(f"{rule}:") for given in ruled if self.verdict(given) is not True
+            )
         return found
 
     def allows(self, rule: str, caller: Caller, target: Target) -> bool:

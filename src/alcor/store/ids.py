@@ -52,6 +52,16 @@ class IdSet:
             del leaf[half:]
             self._greatest.insert(place, leaf[-1])
 
+    def add_all(self, ids: Sequence[str]) -> None:
+        """Adds ids, in order, that are not there."""
+        if self._greatest and self._greatest[-1] < ids[0] and len(self._leaves[-1]) + len(ids) <= LEAF_MAX:
+            self._leaves[-1] += ids
+            self._greatest[-1] = ids[-1]
+            self.count += len(ids)
+        else:
+            for each in ids:
+                self.add(each)
+
     def remove(self, id: str) -> None:
         """Removes an id that is there."""
         self.count -= 1
@@ -106,10 +116,10 @@ class KeyedIds:
         bucket = self._bucket(key)
         if isinstance(bucket, IdSet):
             for each, is_added in changed.items():
-                if is_added:
-                    bucket.add(each)
-                else:
+                if not is_added:
                     bucket.remove(each)
+            if added := sorted([each for each, is_added in changed.items() if is_added]):
+                bucket.add_all(added)
             left: _Bucket | None = bucket if bucket.count else None
         else:
             few = [] if bucket is None else [bucket] if isinstance(bucket, str) else bucket
@@ -200,8 +210,7 @@ class KeyedIds:
         elif isinstance(bucket, str):
             part[key] = [bucket, *ids]
         else:
-            for each in ids:
-                bucket.add(each)
+            bucket.add_all(ids)
 
     def _lean(self, key: Key) -> Key:
         """`key` with its leading parts kept once: of a million (subnet, address) pairs only the address is new."""

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from alcor.store.declare import Field, Guard, Index, Key, Pool, Reference, Schema, Stored, Table
+
+V = TypeVar("V")
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -23,10 +25,8 @@ class Referrer(NamedTuple):
     reverse: Index[Any]
 
 
-# The keys of one index that an object leaves and enters in a write.
-Move = tuple[Index[Any], tuple[Key, ...], tuple[Key, ...]]
-# The numbers of one pool that an object frees and takes in a write.
-Holding = tuple[Pool[Any], tuple[tuple[Key, int], ...], tuple[tuple[Key, int], ...]]
+Place = tuple[Index[Any], Key]  # in an index, where an object stands
+Holding = tuple[Pool[Any], Key, int]  # a number of a pool under one of its keys
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,39 +48,20 @@ class TablePlan:
     referrers: tuple[Referrer, ...]
     guards: tuple[Guard[Any], ...]
 
-    def moves(self, old: Stored | None, new: Stored | None) -> list[Move]:
-        """What the write does to the indexes; without those that it leaves alone."""
-        if old is None:
-            moves: list[Move] = [
-                (index, (), (key,))
-                for (index, skip_empty), key in zip(self.fields, self.read_fields(new), strict=True)
-                if key or not skip_empty
-            ]
-            for index in self.others:
-                keys = index.keys(new)
-                if type(keys) is not tuple or len(keys) > 1:
-                    keys = _distinct(keys)
-                if keys:
-                    moves.append((index, (), keys))
-            return moves
-        if new is None:
-            return [(index, keys, ()) for index in self.indexes if (keys := _distinct(index.keys(old)))]
-        found = []
-        for index in self.indexes:
-            left, entered = _distinct(index.keys(old)), _distinct(index.keys(new))
-            if left != entered:
-                found.append((index, _difference(left, entered), _difference(entered, left)))
+    def keys(self, stored: Stored) -> list[Place]:
+        """Where the object stands in the indexes, each place once."""
+        found: list[Place] = [
+            (index, key)
+            for (index, skip_empty), key in zip(self.fields, self.read_fields(stored), strict=True)
+            if key or not skip_empty
+        ]
+        for index in self.others:
+            found += [(index, key) for key in _distinct(index.keys(stored))]
         return found
 
-    def holdings(self, old: Stored | None, new: Stored | None) -> list[Holding]:
-        """What the write does to the pools; without those that it leaves alone."""
-        found = []
-        for pool in self.table.pools:
-            freed = _distinct(pool.holds(old)) if old is not None else ()
-            held = _distinct(pool.holds(new)) if new is not None else ()
-            if freed != held:
-                found.append((pool, _difference(freed, held), _difference(held, freed)))
-        return found
+    def held(self, stored: Stored) -> list[Holding]:
+        """Which numbers of the pools the object holds."""
+        return [(pool, *each) for pool in self.table.pools for each in _distinct(pool.holds(stored))]
 
     def encode(self, new: Stored, old: Stored | None, old_row: bytes | None) -> bytes:
         """`new` as it is stored: with the fields of `old_row` that this process does not know."""
@@ -105,10 +86,6 @@ _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
 def _distinct(keys: Any) -> tuple[Any, ...]:
     found = keys if type(keys) is tuple else tuple(keys)
     return found if len(found) < 2 else tuple(dict.fromkeys(found))
-
-
-def _difference(some: tuple[Any, ...], others: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(key for key in some if key not in others)
 
 
 def plans_of(schema: Schema) -> dict[str, TablePlan]:
@@ -167,20 +144,36 @@ def _referrers(
 class Write:
     """One insert, update or delete as worked out once, for checks and for the overlay."""
 
-    __slots__ = ("holdings", "id", "moves", "new", "old", "plan")
+    __slots__ = ("entered", "freed", "held", "id", "left", "new", "old", "plan")
 
     def __init__(self, plan: TablePlan, old: Stored | None, new: Stored | None) -> None:
         self.plan = plan
         self.old = old
         self.new = new
         self.id = old.id if old is not None else new.id if new is not None else ""
-        self.moves = plan.moves(old, new)
-        self.holdings = plan.holdings(old, new)
+        self.left, self.entered = _changed(plan.keys, old, new)
+        self.freed, self.held = _changed(plan.held, old, new)
 
     def reversed(self) -> Write:
         """The write that takes this one back."""
         back = Write.__new__(Write)
         back.plan, back.id, back.old, back.new = self.plan, self.id, self.new, self.old
-        back.moves = [(index, entered, left) for index, left, entered in self.moves]
-        back.holdings = [(pool, held, freed) for pool, freed, held in self.holdings]
+        back.left, back.entered = self.entered, self.left
+        back.freed, back.held = self.held, self.freed
         return back
+
+
+def _changed(
+    read: Callable[[Stored], list[V]], old: Stored | None, new: Stored | None
+) -> tuple[list[V], list[V]]:
+    """What is read of the old object alone, and of the new one alone."""
+    if old is None:
+        return [], [] if new is None else read(new)
+    before = read(old)
+    if new is None:
+        return before, []
+    after = read(new)
+    if before == after:
+        return [], []
+    was, will_be = set(before), set(after)
+    return [each for each in before if each not in will_be], [each for each in after if each not in was]

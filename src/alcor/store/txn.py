@@ -267,23 +267,18 @@ class Overlay:
         self._write(plan, old, None)
 
     def _check_new(self, write: Write, new: Stored) -> None:
-        references, checked = write.plan.references, write.plan.checked
-        for index, _, entered in write.moves:
+        checked = write.plan.checked
+        for index, key in write.entered:
             if index not in checked:
                 continue
-            if index.unique:
-                for key in entered:
-                    if self.first_id(index, key) is not None:
-                        assert index.taken is not None
-                        raise index.taken(new, key)
-            if index in references:
-                for reference in references[index]:
-                    for target_id in entered:
-                        self._check_target(reference, str(target_id))
-        for pool, _, held in write.holdings:
-            for key, number in held:
-                if self.is_held(pool, key, number):
-                    raise pool.taken(new, key, number)
+            if index.unique and self.first_id(index, key) is not None:
+                assert index.taken is not None
+                raise index.taken(new, key)
+            for reference in write.plan.references.get(index, ()):
+                self._check_target(reference, str(key))
+        for pool, key, number in write.held:
+            if self.is_held(pool, key, number):
+                raise pool.taken(new, key, number)
 
     def _check_target(self, reference: Reference[Any], id: str) -> None:
         if self.peek(reference.target, id) is None:
@@ -292,28 +287,30 @@ class Overlay:
     def _shift(self, write: Write) -> None:
         own_id = write.id
         self._objects[write.plan.name][own_id] = write.new
-        for index, left, entered in write.moves:
-            under = self._ids[index]
-            for key in left:
-                if (ids := under.get(key)) is None:
-                    ids = under[key] = _Ids()
-                ids.net -= 1
-                if ids.changed.pop(own_id, None) is None:  # else it is again as in the tables
-                    ids.changed[own_id] = False
-            for key in entered:
-                if (ids := under.get(key)) is None:
-                    ids = under[key] = _Ids()
-                ids.net += 1
-                if ids.changed.pop(own_id, None) is None:
-                    ids.changed[own_id] = True
-        for pool, freed, held in write.holdings:
-            for key, number in freed:
-                self._pool(pool, key).free(number)
-                if (answers := self._answers.get((pool, key))) is not None:
-                    answers.numbers.discard(number)
-                    _lower(answers.below, number)
-            for key, number in held:
-                self._pool(pool, key).hold(number)
+        for index, key in write.left:
+            ids = self._under(index, key)
+            ids.net -= 1
+            if ids.changed.pop(own_id, None) is None:  # else it is again as in the tables
+                ids.changed[own_id] = False
+        for index, key in write.entered:
+            ids = self._under(index, key)
+            ids.net += 1
+            if ids.changed.pop(own_id, None) is None:
+                ids.changed[own_id] = True
+        for pool, key, number in write.freed:
+            self._pool(pool, key).free(number)
+            if (answers := self._answers.get((pool, key))) is not None:
+                answers.numbers.discard(number)
+                _lower(answers.below, number)
+        for pool, key, number in write.held:
+            self._pool(pool, key).hold(number)
+
+    def _under(self, index: Index[Any], key: Key) -> _Ids:
+        by_key = self._ids[index]
+        own = by_key.get(key)
+        if own is None:
+            own = by_key[key] = _Ids()
+        return own
 
     def _pool(self, pool: Pool[Any], key: Key) -> _Numbers:
         own = self._numbers.get((pool, key))

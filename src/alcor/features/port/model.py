@@ -178,14 +178,22 @@ class Port(Standard, frozen=True, kw_only=True):
         return self.vif_type == "ovs"
 
 
-def _v4_held(port: Port) -> list[tuple[str, int]]:
-    return [
-        (fixed.subnet_id, ip_int(fixed.ip_address)) for fixed in port.fixed_ips if ":" not in fixed.ip_address
-    ]
+def _v4_held(port: Port) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        [
+            (fixed.subnet_id, ip_int(fixed.ip_address))
+            for fixed in port.fixed_ips
+            if ":" not in fixed.ip_address
+        ]
+    )
 
 
-def _v6_held(port: Port) -> list[tuple[str, Ip]]:
-    return [(fixed.subnet_id, fixed.ip_address) for fixed in port.fixed_ips if ":" in fixed.ip_address]
+def _v6_held(port: Port) -> tuple[tuple[str, Ip], ...]:
+    return tuple([(fixed.subnet_id, fixed.ip_address) for fixed in port.fixed_ips if ":" in fixed.ip_address])
+
+
+def _subnets(port: Port) -> tuple[str, ...]:
+    return tuple([fixed.subnet_id for fixed in port.fixed_ips])
 
 
 def address_taken(subnet_id: object, ip: object) -> Conflict:
@@ -224,8 +232,10 @@ NUMBERS: Pool[Port] = Pool(
 BY_PROJECT: Index[Port] = Index("project_id", Field("project_id"))
 BY_NAME: Index[Port] = Index("name", Field("name", skip_empty=True))
 BY_NETWORK: Index[Port] = Index("network_id", Field("network_id"))
-BY_SUBNET: Index[Port] = Index("subnet_id", lambda port: {fixed.subnet_id for fixed in port.fixed_ips})
-BY_ADDRESS: Index[Port] = Index("ip_address", lambda port: [fixed.ip_address for fixed in port.fixed_ips])
+BY_SUBNET: Index[Port] = Index("subnet_id", _subnets)
+BY_ADDRESS: Index[Port] = Index(
+    "ip_address", lambda port: tuple([fixed.ip_address for fixed in port.fixed_ips])
+)
 BY_MAC: Index[Port] = Index("mac_address", Field("mac_address"))
 BY_DEVICE: Index[Port] = Index("device_id", Field("device_id", skip_empty=True))
 BY_HOST: Index[Port] = Index("host", Field("host", skip_empty=True))
@@ -280,7 +290,7 @@ PORT: Table[Port] = Table(
         Reference(
             "fixed_ips",
             SUBNET,
-            lambda port: {f.subnet_id for f in port.fixed_ips},
+            _subnets,
             in_use=_subnet_in_use,
             by=BY_SUBNET,
         ),
