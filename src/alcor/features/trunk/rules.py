@@ -37,7 +37,6 @@ from alcor.resource.declare import (
 from alcor.store.reader import Reader, Txn
 
 SUBPORT_OWNER = "trunk:subport"
-_FREE = {"trunk_port": "", "vlan": 0, "number": 0, "waiting_numbers": (), "device_owner": ""}
 
 Body = Mapping[str, object]
 
@@ -206,8 +205,8 @@ def number_on(txn: Txn, ctx: Context, host: str) -> int:
 
 
 def _let_go(txn: Txn, ctx: Context, port_id: str) -> None:
-    port = revised(ctx, txn.get(PORT, port_id), **_FREE)
-    txn.update(PORT, bound(txn, port, ""))
+    free = {"trunk_port": "", "vlan": 0, "number": 0, "waiting_numbers": (), "device_owner": ""}
+    txn.update(PORT, bound(txn, revised(ctx, txn.get(PORT, port_id), **free), ""))
 
 
 def _has_failed(reader: Reader, port: Port) -> bool:
