@@ -21,6 +21,9 @@ log_file = {folder}/keystone.log
 [database]
 connection = sqlite:///{folder}/keystone.db
 sqlite_synchronous = false
+[cache]
+enabled = true
+backend = dogpile.cache.memory
 [token]
 provider = fernet
 expiration = 86400
