@@ -9,7 +9,7 @@ import pytest
 from alcor.lab import LabFailure, cloud
 from alcor.lab.cloud import Cloud, free_address
 from alcor.lab.rest import Rest
-from tests.lab.site import PORT, Site, ip, plugged
+from tests.lab.site import PORT, Site, gone, ip, plugged
 
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
@@ -17,6 +17,18 @@ pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 async def test_vms_on_two_hosts_reach_each_other_once_active(site: Site) -> None:
     assert await site.left.ping(ip(site.right), tries=3)
     assert await site.left.tcp(ip(site.right), PORT)
+
+
+async def test_ports_of_one_bulk_are_plugged_in_on_one_host_under_the_names_that_nova_gives(
+    site: Site,
+) -> None:
+    """A device is named by the first letters of its port's id."""
+    bulk = {"ports": [{"network_id": site.network["id"], "binding:host_id": "one"}] * 3}
+    made = (await site.cloud.rest.client.post("/v2.0/ports", json=bulk)).raise_for_status().json()["ports"]
+    vms = [await site.cloud.boot(site.one, f"bulk{place}", port) for place, port in enumerate(made)]
+    for vm in vms:
+        assert await site.cloud.rest.until_active(vm.spec.port_id)
+        await gone(site.cloud, vm)
 
 
 async def test_agent_restart_loses_no_packet(site: Site) -> None:
