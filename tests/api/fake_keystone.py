@@ -2,6 +2,8 @@
 """A small Keystone over real HTTP on loopback: logs in one service user, knows the tokens that a test issues."""
 
 import json
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -108,3 +110,16 @@ def fake_keystone() -> Iterator[FakeKeystone]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def main() -> None:
+    """Serves the tokens named as arguments, of members of a project, until it is ended; says where."""
+    with fake_keystone() as keystone:
+        for token in sys.argv[1:]:
+            keystone.issue(token, "member", "reader")
+        print(keystone.url, flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
