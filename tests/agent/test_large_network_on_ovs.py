@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from alcor.agent.main import FLOODED_MAX, HostAgent, keep_switch
+from alcor.agent.claims import Window
+from alcor.agent.main import HostAgent, keep_switch
 from alcor.agent.plug import Plugged
 from alcor.agent.rows import HostRows
 from alcor.agent.session import HostIdentity, Session
@@ -30,7 +31,9 @@ pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
 FIRST = ip_int(Ip("10.50.0.1"))  # tunnel address of the first of the others, all behind one known neighbour
 A, B = nic(1, "n", "one", port_security=False), nic(2, "n", "one", port_security=False)
-SENT_S = 1.0  # of silence, after which nothing more is expected
+HEARD_S_MAX = 20.0  # until all that must come has come
+QUIET_S = 0.5  # for what must not come
+UNTOLD = 1 << 60  # more than ever comes
 
 
 @dataclass
@@ -54,21 +57,24 @@ class Large:
         await self.agent.idle()
         await asyncio.to_thread(self.bridge.appctl, "revalidator/wait")
 
-    async def broadcast(self, packet: Packet, times: int = 1) -> tuple[Counter[int], int]:
-        """Port 1 says it: to which tunnel addresses, as numbers, it went how often, and how often to port 2."""
+    async def broadcast(self, packet: Packet, expected: int, times: int = 1) -> tuple[Counter[int], int]:
+        """Port 1 says it: to which tunnel addresses, as numbers, it went how often, and how often to port 2.
+
+        Returns when `expected` have come to other hosts and time has passed for more.
+        """
         for end in (self.far, *self.bridge.sockets.values()):
             drain(end)
         for _ in range(times):
             self.bridge.sockets[1].send(packet.build())
         outer: Counter[int] = Counter()
         local, loop = 0, asyncio.get_running_loop()
-        last_s = loop.time()
-        while loop.time() - last_s < SENT_S:
+        end_s = loop.time() + HEARD_S_MAX
+        while loop.time() < end_s:
             frames = drain(self.far)
             outer.update(int.from_bytes(frame[30:34]) for frame in frames if frame[12:14] == b"\x08\x00")
-            here = sum(frame == packet.build() for frame in drain(self.bridge.sockets[2]))
-            local += here
-            last_s = loop.time() if frames or here else last_s
+            local += sum(frame == packet.build() for frame in drain(self.bridge.sockets[2]))
+            if outer.total() >= expected:
+                end_s, expected = loop.time() + QUIET_S, UNTOLD
             await asyncio.sleep(0.005)
         return outer, local
 
@@ -115,18 +121,20 @@ async def test_each_host_of_the_network_gets_a_broadcast_once_however_many_there
     large: Large, hosts: int, word: str
 ) -> None:
     await large.spread_over(hosts)
-    outer, local = await large.broadcast(WORDS[word])
+    outer, local = await large.broadcast(WORDS[word], hosts)
     assert outer == Counter(range(FIRST, FIRST + hosts))
     assert local == 1
 
 
 async def test_broadcasts_beyond_what_the_agent_repeats_are_counted_and_reach_the_first_hosts(
-    large: Large,
+    large: Large, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    may, times = 3, 5
+    monkeypatch.setattr(large.agent, "_floods", Window(may))
     await large.spread_over(FLOOD_HOSTS_MAX + 1)
-    await asyncio.sleep(1)
     before = large.meters.value(FLOODS_CUT)
-    times = FLOODED_MAX + 20
-    outer, local = await large.broadcast(WORDS["arp"], times)
-    assert outer[FIRST] == times == local
-    assert FLOODED_MAX <= outer[FIRST + FLOOD_HOSTS_MAX] == times - (large.meters.value(FLOODS_CUT) - before)
+    outer, local = await large.broadcast(WORDS["arp"], FLOOD_HOSTS_MAX * times + may, times)
+    assert outer[FIRST] == outer[FIRST + FLOOD_HOSTS_MAX - 1] == local == times
+    further = outer[FIRST + FLOOD_HOSTS_MAX]
+    assert further >= may, "more only if they came in two windows"
+    assert large.meters.value(FLOODS_CUT) - before == times - further
