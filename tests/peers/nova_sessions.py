@@ -2,14 +2,18 @@
 """What Nova does to the network service over the lives of its machines, by Nova's own code; prints an outcome per line.
 
 Run by the Python of the environment that has `nova`, with the cloud of a user in the environment's variables and a
-nova.conf as argument: its objects are on a SQLite file, its clients ask the real Keystone, with service tokens.
+nova.conf as argument: its objects are on a SQLite file, its clients ask the real Keystone, with service tokens. With a
+port as second argument it takes events there, as Nova's API does, and waits for those that Nova waits for.
 """
 
+import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +26,8 @@ from neutronclient.v2_0.client import Client
 from nova import context as nova_context
 from nova import exception, objects
 from nova import rpc as nova_rpc
+from nova.api.openstack.compute.schemas import server_external_events
+from nova.api.validation import validators
 from nova.db.api import api as api_db
 from nova.db.api import models as api_models
 from nova.db.main import api as main_db
@@ -43,6 +49,7 @@ class Cloud:
         self.user = Client(session=session)
         self.admin = neutron.get_client(nova_context.get_admin_context(), admin=True)
         self.nova = neutron.API()
+        self.events: list[dict[str, str]] | None = None  # that Nova was told; None: it is told nothing
         self._made: list[str] = []
 
     def network(self, cidr: str = "10.20.0.0/24", client: Any = None, **fields: str) -> dict[str, Any]:
@@ -97,6 +104,13 @@ class Cloud:
             for port in self.admin.list_ports(network_id=network)["ports"]:
                 self.admin.delete_port(port["id"])
             self.admin.delete_network(network)
+
+    def hears(self, machine: Any, name: str, times: int = 1) -> None:
+        """Waits until Nova was told it so often of each of the machine's ports."""
+        for vif in machine.get_network_info() if self.events is not None else ():
+            event = {"server_uuid": machine.uuid, "name": f"network-vif-{name}", "tag": vif["id"]}
+            wanted = event if name == "deleted" else event | {"status": "completed"}
+            self.until(lambda: (self.events or []).count(wanted) == times)  # noqa: B023  # called before the next
 
     def until(self, holds: Callable[[], bool]) -> None:
         """Raises AssertionError if it never does."""
@@ -205,6 +219,7 @@ def spawn_and_delete(cloud: Cloud) -> None:
     assert subnet["gateway"]["address"] == "10.20.0.1"
     assert [each["address"] for each in subnet["ips"]] == [port["fixed_ips"][0]["ip_address"]]
     cloud.until(lambda: cloud.port(port["id"])["status"] == "ACTIVE")
+    cloud.hears(machine, "plugged")
     (vif,) = cloud.nova.get_instance_nw_info(cloud.context, machine)
     assert vif["active"] is True
     assert vif["preserve_on_delete"] is False
@@ -296,7 +311,9 @@ def live_migration(cloud: Cloud) -> None:
     migration = _migration(machine, "live-migration")
     nova, context = cloud.nova, cloud.operator
     cloud.until(lambda: {port["status"] for port in cloud.ports(machine)} == {"ACTIVE"})
+    cloud.hears(machine, "plugged")
     bindings = nova.bind_ports_to_host(context, machine, HOSTS[1])
+    cloud.hears(machine, "plugged", times=2)  # before that Nova does not move the machine
     assert {each["status"] for each in bindings.values()} == {"INACTIVE"}
     assert {each["vif_type"] for each in bindings.values()} == {"ovs"}
     assert all(each["vif_details"]["bridge_name"] == "br-int" for each in bindings.values())
@@ -313,6 +330,7 @@ def live_migration(cloud: Cloud) -> None:
     machine.host = HOSTS[1]
     machine.save()
     nova.setup_networks_on_host(context, machine, HOSTS[0], teardown=True)
+    cloud.hears(machine, "plugged", times=3)
     for port in cloud.ports(machine):
         assert [each["host"] for each in cloud.admin.list_port_bindings(port["id"])["bindings"]] == [HOSTS[1]]
         assert "migrating_to" not in port["binding:profile"], port["binding:profile"]
@@ -483,6 +501,26 @@ def _raises(kind: type[Exception], ask: Callable[..., Any], *words: Any, **more:
     raise AssertionError(f"{ask.__name__} did not raise {kind.__name__} but answered {answer}")
 
 
+class _Events(BaseHTTPRequestHandler):
+    """Nova's API for events: takes what its own schema allows, from who has a token."""
+
+    heard: list[dict[str, str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        validators._SchemaValidator(server_external_events.create).validate(body)
+        is_known = self.path == "/v2.1/os-server-external-events" and self.headers["X-Auth-Token"]
+        self.heard += body["events"] if is_known else []
+        answer = json.dumps({"events": [event | {"code": 200} for event in body["events"]]}).encode()
+        self.send_response(200 if is_known else 401)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *words: Any) -> None:
+        """Says nothing: what is printed are outcomes."""
+
+
 def prepared(configuration: str) -> None:
     """Nova's settings, objects and databases."""
     nova.conf.CONF(["--config-file", configuration], project="nova", default_config_files=[configuration])
@@ -497,6 +535,10 @@ def main() -> None:
     """Each session once."""
     prepared(sys.argv[1])
     cloud = Cloud()
+    if sys.argv[2:]:
+        server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), _Events)
+        Thread(target=server.serve_forever, daemon=True).start()
+        cloud.events = _Events.heard
     for session in SESSIONS:
         began, reason = time.monotonic(), ""
         try:

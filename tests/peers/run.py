@@ -72,8 +72,9 @@ def judge(options: argparse.Namespace) -> Judged:
         known = stack.enter_context(
             keystone(programs["keystone"], place / "keystone", url, options.identity_port)
         )
-        if not options.url:
-            stack.enter_context(alcor(Program(options.alcor, place / "alcor", url), known))
+        ours = None if options.url else Program(options.alcor, place / "alcor", url)
+        if ours:
+            stack.enter_context(alcor(ours, known))
         bench = Bench(programs["tempest"], place / "tempest", known, url, options.workers)
         laid_out(bench)
         outcomes: list[Outcome] = []
@@ -85,7 +86,7 @@ def judge(options: argparse.Namespace) -> Judged:
             walls["clients"] = time.monotonic() - began
             print("Running Nova's own client", flush=True)
             began = time.monotonic()
-            outcomes += nova_judge.judged(programs["nova"], place / "nova", known)
+            outcomes += nova_judge.judged(programs["nova"], place / "nova", known, ours)
             walls[nova_judge.SUITE] = time.monotonic() - began
         for suite, pattern in ({options.tests: options.tests} if options.tests else SUITES).items():
             print(f"Running {suite}", flush=True)
