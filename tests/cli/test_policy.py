@@ -11,6 +11,7 @@ from alcor.cli import serve
 from alcor.cli.main import main
 from alcor.features.control import REST
 from alcor.resource.engine import Engine
+from alcor.resource.sample import sample
 
 
 def test_sample_names_every_rule_and_is_read_again(
@@ -18,7 +19,37 @@ def test_sample_names_every_rule_and_is_read_again(
 ) -> None:
     assert main(["policy", "--sample"]) == 0
     sample = capsys.readouterr().out
-    assert '# Intended scope(s): project\n#"create_port:binding:host_id": "(rule:admin_only) or' in sample
+    assert (
+        "\n".join(
+            (
+                "# Specify `binding:host_id` when creating a port",
+                "# POST  /ports",
+                "# Intended scope(s): project",
+                '#"create_port:binding:host_id": "(rule:admin_only) or (rule:service_api)"',
+            )
+        )
+        in sample
+    )
+    assert (
+        "\n".join(
+            (
+                "# Get an address scope",
+                "# GET  /address-scopes",
+                "# GET  /address-scopes/{address_scope_id}",
+                "# Intended scope(s): project",
+                '#"get_address_scope": ',
+            )
+        )
+        in sample
+    )
+    for requests in (
+        "# Adds prefixes to the pool.\n# PUT  /subnetpools/{subnetpool_id}/add_prefixes\n",
+        "# Moves the port to this host.\n# PUT  /ports/{port_id}/bindings/{host}/activate\n",
+        "# Delete `tags` of a trunk\n# DELETE  /trunks/{trunk_id}/tags\n# DELETE  /trunks/{trunk_id}/tags/{tags_id}\n",
+        "# Create a dscp marking rule\n# POST  /qos/policies/{policy_id}/dscp_marking_rules\n",
+        "# Bounds of all projects.\n# GET  /quotas\n# GET  /quotas/{project_id}\n",
+    ):
+        assert requests in sample
     file = tmp_path / "policy.yaml"
     file.write_text(
         "\n".join(line.removeprefix("#") for line in sample.splitlines() if line.startswith('#"'))
@@ -33,6 +64,22 @@ def test_wrong_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["policy", "--policy-file", str(file)]) == 1
     assert "create_network" in capsys.readouterr().err
     assert main(["policy"]) == 1
+
+
+def test_sample_says_of_every_rule_what_it_decides_but_for_what_is_not_there() -> None:
+    blocks = "\n".join(sample(Engine(REST))).split("\n\n")
+    untold = [block.rpartition('#"')[2].partition('"')[0] for block in blocks if "  /" not in block]
+    nowhere = [
+        name for name in untold if "_" in name and name.startswith(("create_", "get_", "update_", "delete_"))
+    ]
+    later = (
+        "auto_allocated_topology",
+        "segment",
+        "network_segment_range",
+        "default_security_group",
+        "flavor_service_profile",
+    )
+    assert [name for name in nowhere if not any(noun in name for noun in later)] == []
 
 
 async def test_api_holds_to_the_file(tmp_path: Path) -> None:

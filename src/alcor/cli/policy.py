@@ -7,16 +7,15 @@ from alcor.base.config import Settings
 from alcor.features.control import REST
 from alcor.resource.engine import Engine
 from alcor.resource.policy import PolicyError
+from alcor.resource.sample import sample as sample_of
 
 
 async def run(sample: bool, settings: Settings) -> int:
     """`--sample` prints every rule, commented out; else the policy file is checked. 1 if it is wrong."""
-    policy = Engine(REST).policy
+    engine = Engine(REST)
+    policy = engine.policy
     if sample:
-        for rule in sorted(policy.defaults.values(), key=lambda rule: bool(rule.scopes)):
-            if rule.scopes:
-                print(f"# Intended scope(s): {', '.join(rule.scopes)}")
-            print(f'#"{rule.name}": "{rule.check}"\n')
+        print("\n".join(sample_of(engine)))
         return 0
     if settings.policy_file is None:
         print("alcor: there is no policy_file to check; --sample prints the defaults.", file=sys.stderr)

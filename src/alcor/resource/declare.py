@@ -303,6 +303,7 @@ class Call:
     perform: Callable[[Txn, Context, tuple[str, ...], Mapping[str, Any]], Any]
     status: int = 200
     collection: str = ""  # named so among the collections of the API, if at all
+    rule: str = ""  # of policy, that `perform` asks for
     doc: str = ""
 
 

@@ -11,6 +11,8 @@ from alcor.resource.declare import Call, Computed, Context, Extends, Extension, 
 from alcor.resource.query import sifted
 from alcor.store.reader import Txn
 
+_ZONES = "availability_zones"
+_NAMES: Mapping[str, object] = {"type": "array", "items": {"type": "string"}}
 _NO_ZONES: Sequence[str] = ()  # of a network while no service of it stands on some hosts only
 
 
@@ -27,7 +29,7 @@ def on_list(
         {"name": name, "resource": "network", "state": "available" if is_so else "unavailable"}
         for name, is_so in sorted(is_available.items())
     ]
-    return {"availability_zones": sifted(zones, query, ("name", "resource", "state"))}
+    return {_ZONES: sifted(zones, query, ("name", "resource", "state"))}
 
 
 def on_network(txn: Txn, ctx: Context, written: Written[Network, NetworkZones]) -> NetworkZones:
@@ -45,20 +47,11 @@ REST = RestFeature(
             "network",
             table=NETWORK_ZONES,
             on_write=on_network,
-            computed=(
-                Computed(
-                    "availability_zones",
-                    lambda reader, network: _NO_ZONES,
-                    {"type": "array", "items": {"type": "string"}},
-                    filter=False,
-                ),
-            ),
+            computed=(Computed(_ZONES, lambda reader, network: _NO_ZONES, _NAMES, filter=False),),
         ),
     ),
     calls=(
-        Call(
-            "availability_zones", "GET", on_list, collection="availability_zones", doc="The zones of hosts."
-        ),
+        Call(_ZONES, "GET", on_list, collection=_ZONES, rule="get_availability_zone", doc="Zones of hosts."),
     ),
     extensions=(
         Extension(

@@ -388,12 +388,19 @@ REST = RestFeature(
         Extends("trunk", after_create=_on_trunk, on_update=_on_trunk_update, on_delete=_on_trunk_delete),
     ),
     calls=(
-        Call(_ALL, "GET", on_list, doc="The bindings of a port."),
-        Call(_ALL, "POST", on_create, status=201, doc="Binds a port to one more host, where it waits."),
-        Call(_ONE, "GET", on_show, doc="The binding of a port to a host."),
-        Call(_ONE, "PUT", on_update, doc="Changes the profile or vNIC type of a binding."),
-        Call(_ONE, "DELETE", on_delete, status=204, doc="Ends a binding."),
-        Call(f"{_ONE}/activate", "PUT", on_activate, doc="Moves the port to this host."),
+        Call(_ALL, "GET", on_list, rule="get_port_binding", doc="The bindings of a port."),
+        Call(
+            _ALL,
+            "POST",
+            on_create,
+            status=201,
+            rule="create_port_binding",
+            doc="Binds a port to one more host.",
+        ),
+        Call(_ONE, "GET", on_show, rule="get_port_binding", doc="The binding of a port to a host."),
+        Call(_ONE, "PUT", on_update, rule="update_port_binding", doc="Changes its profile or vNIC type."),
+        Call(_ONE, "DELETE", on_delete, status=204, rule="delete_port_binding", doc="Ends a binding."),
+        Call(f"{_ONE}/activate", "PUT", on_activate, rule="activate", doc="Moves the port to this host."),
     ),
     extensions=(
         Extension(

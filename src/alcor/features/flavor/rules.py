@@ -162,6 +162,7 @@ REST = RestFeature(
             "GET",
             on_providers,
             collection="service_providers",
+            rule="get_service_provider",
             doc="Who provides services.",
         ),
     ),

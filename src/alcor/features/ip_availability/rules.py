@@ -13,13 +13,14 @@ from alcor.store.reader import Reader, Txn
 
 Query = Mapping[str, Sequence[str]]
 Shown = dict[str, object]
+_RULE = "get_network_ip_availability"
 
 _FILTERS = ("network_id", "network_name", "project_id", "tenant_id")
 
 
 def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dict[str, list[Shown]]:
     """The networks that the filters leave, each with its subnets of the `ip_version` asked for."""
-    ctx.require("get_network_ip_availability", "")
+    ctx.require(_RULE, "")
     versions = query.get("ip_version", ())
     found = [
         _shown(txn, network, [subnet for subnet in _subnets(txn, network) if _is_of(subnet, versions)])
@@ -33,7 +34,7 @@ def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dic
 
 def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dict[str, Shown]:
     """One network. Raises NotFound."""
-    ctx.require("get_network_ip_availability", "")
+    ctx.require(_RULE, "")
     network = txn.peek(NETWORK, names[0])
     if network is None:
         raise NotFound(f"Network {names[0]} could not be found.", type="NetworkNotFound")
@@ -106,9 +107,10 @@ REST = RestFeature(
             "GET",
             on_list,
             collection="network_ip_availabilities",
+            rule=_RULE,
             doc="Addresses of networks, and how many are used.",
         ),
-        Call("network-ip-availabilities/{network_id}", "GET", on_show, doc="Addresses of a network."),
+        Call("network-ip-availabilities/{network_id}", "GET", on_show, rule=_RULE, doc="Those of a network."),
     ),
     extensions=(
         Extension(

@@ -47,6 +47,8 @@ def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, 
 
 
 CALLS = (
-    Call("qos/rule-types", "GET", on_list, collection="rule_types", doc="The kinds of QoS rules."),
-    Call("qos/rule-types/{type}", "GET", on_show, doc="What a kind of QoS rule takes."),
+    Call(
+        "qos/rule-types", "GET", on_list, collection="rule_types", rule="get_rule_type", doc="Kinds of rules."
+    ),
+    Call("qos/rule-types/{type}", "GET", on_show, rule="get_rule_type", doc="What a kind of QoS rule takes."),
 )

@@ -150,16 +150,16 @@ REST = RestFeature(
     name="quota",
     quota_limit=limit,
     calls=(
-        Call(
-            "quotas", "GET", on_list, collection="quotas", doc="Bounds of all projects that have their own."
-        ),
+        Call("quotas", "GET", on_list, collection="quotas", rule="get_quota", doc="Bounds of all projects."),
         Call("quotas/project", "GET", on_project, doc="The caller's project."),
         Call("quotas/tenant", "GET", on_tenant, doc="The caller's project."),
-        Call(_PROJECT, "GET", on_show, doc="Bounds of a project."),
-        Call(_PROJECT, "PUT", on_update, doc="Set bounds of a project."),
-        Call(_PROJECT, "DELETE", on_delete, status=204, doc="Give a project the default bounds again."),
-        Call(f"{_PROJECT}/default", "GET", on_default, doc="Default bounds."),
-        Call(f"{_PROJECT}/details", "GET", on_details, doc="Bounds and use."),
+        Call(_PROJECT, "GET", on_show, rule="get_quota", doc="Bounds of a project."),
+        Call(_PROJECT, "PUT", on_update, rule="update_quota", doc="Set bounds of a project."),
+        Call(
+            _PROJECT, "DELETE", on_delete, status=204, rule="delete_quota", doc="Back to the default bounds."
+        ),
+        Call(f"{_PROJECT}/default", "GET", on_default, rule="get_quota", doc="Default bounds."),
+        Call(f"{_PROJECT}/details", "GET", on_details, rule="get_quota", doc="Bounds and use."),
         Call(f"{_PROJECT}/details.json", "GET", on_details, doc="Bounds and use."),
     ),
     extensions=(
