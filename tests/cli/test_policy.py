@@ -18,41 +18,21 @@ def test_sample_names_every_rule_and_is_read_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["policy", "--sample"]) == 0
-    sample = capsys.readouterr().out
-    assert (
-        "\n".join(
-            (
-                "# Specify `binding:host_id` when creating a port",
-                "# POST  /ports",
-                "# Intended scope(s): project",
-                '#"create_port:binding:host_id": "(rule:admin_only) or (rule:service_api)"',
-            )
-        )
-        in sample
-    )
-    assert (
-        "\n".join(
-            (
-                "# Get an address scope",
-                "# GET  /address-scopes",
-                "# GET  /address-scopes/{address_scope_id}",
-                "# Intended scope(s): project",
-                '#"get_address_scope": ',
-            )
-        )
-        in sample
-    )
+    printed = capsys.readouterr().out
     for requests in (
+        "# Specify `binding:host_id` when creating a port\n# POST  /ports\n# Intended scope(s): project\n",
+        '# Intended scope(s): project\n#"create_port:binding:host_id": "(rule:admin_only) or (rule:service_api)"',
+        "# Get an address scope\n# GET  /address-scopes\n# GET  /address-scopes/{address_scope_id}\n",
         "# Adds prefixes to the pool.\n# PUT  /subnetpools/{subnetpool_id}/add_prefixes\n",
         "# Moves the port to this host.\n# PUT  /ports/{port_id}/bindings/{host}/activate\n",
         "# Delete `tags` of a trunk\n# DELETE  /trunks/{trunk_id}/tags\n# DELETE  /trunks/{trunk_id}/tags/{tags_id}\n",
         "# Create a dscp marking rule\n# POST  /qos/policies/{policy_id}/dscp_marking_rules\n",
         "# Bounds of all projects.\n# GET  /quotas\n# GET  /quotas/{project_id}\n",
     ):
-        assert requests in sample
+        assert requests in printed
     file = tmp_path / "policy.yaml"
     file.write_text(
-        "\n".join(line.removeprefix("#") for line in sample.splitlines() if line.startswith('#"'))
+        "\n".join(line.removeprefix("#") for line in printed.splitlines() if line.startswith('#"'))
     )
     assert len(file.read_text().splitlines()) == len(Engine(REST).policy.defaults)
     assert main(["policy", "--policy-file", str(file)]) == 0
