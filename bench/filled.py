@@ -134,26 +134,10 @@ async def _network(store: Store, cloud: Cloud, number: int) -> Port:
     return store.tables.get(PORT, port)
 
 
-@dataclass
-class _Day:
-    """The clock of a past day in which so many ports were made."""
-
-    ports: int
-    done: int = 0
-
-    def now_s(self) -> float:
-        return 1.75e9 + 86_400 * self.done / self.ports
-
-    def monotonic_s(self) -> float:
-        return self.now_s()
-
-
 def _records(cloud: Cloud, first: Sequence[Port]) -> Iterator[Record]:
-    """The other ports, as they come in a day, each with the status that its host reported."""
-    a_day = _Day(cloud.ports)
-    world = World(Settings(), a_day, Random(2).randbytes)
+    """The other ports, with ids as the product gives them, each with the status that its host reported."""
+    world = World(Settings(), entropy=Random(2).randbytes)
     for number in range(cloud.networks, cloud.ports):
-        a_day.done = number
         own_id = world.new_id()
         like, place = first[number % cloud.networks], number // cloud.networks + 16
         port = msgspec.structs.replace(

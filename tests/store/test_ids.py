@@ -102,3 +102,23 @@ def test_ids_under_many_keys_are_added_many_at_a_time() -> None:
     ids.extend(["a", "a", "b"], [("net", 1), ("net", 2), ("net", 3)])
     ids.extend(["c"], [("net", 3)])
     assert [ids.ids(("net", number)) for number in range(1, 5)] == [["a"], ["a"], ["b", "c"], []]
+
+
+def test_ids_that_lie_together_are_added_at_once_wherever_they_belong() -> None:
+    random = Random(7)
+    ids, plain = IdSet(), set()
+    for _ in range(400):
+        start = random.randrange(10**6)
+        some = [
+            each for number in range(random.randrange(1, 60)) if (each := f"{start + number:08}") not in plain
+        ]
+        if some:
+            ids.add_all(some)
+            plain.update(some)
+    ids.add_all(late := [f"{10**7 + number}" for number in range(3000)])
+    plain.update(late)
+    assert (list(ids), ids.count) == (sorted(plain), len(plain))
+    for each in random.sample(sorted(plain), 500):
+        ids.remove(each)
+        plain.remove(each)
+    assert (list(ids), ids.count) == (sorted(plain), len(plain))

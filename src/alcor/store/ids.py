@@ -47,20 +47,30 @@ class IdSet:
         leaf = self._leaves[place]
         insort(leaf, id)
         if len(leaf) > LEAF_MAX:
-            half = len(leaf) // 2
-            self._leaves.insert(place + 1, leaf[half:])
-            del leaf[half:]
-            self._greatest.insert(place, leaf[-1])
+            self._split(place)
+
+    def _split(self, place: int) -> None:
+        leaf = self._leaves[place]
+        half = len(leaf) // 2
+        self._leaves.insert(place + 1, leaf[half:])
+        del leaf[half:]
+        self._greatest.insert(place, leaf[-1])
 
     def add_all(self, ids: Sequence[str]) -> None:
-        """Adds ids, in order, that are not there."""
-        if self._greatest and self._greatest[-1] < ids[0] and len(self._leaves[-1]) + len(ids) <= LEAF_MAX:
-            self._leaves[-1] += ids
-            self._greatest[-1] = ids[-1]
-            self.count += len(ids)
-        else:
+        """Adds ids, in order, that are not there: at once where they come to lie beside each other."""
+        place = min(bisect_left(self._greatest, ids[0]), len(self._leaves) - 1)
+        leaf = self._leaves[place] if self._leaves else []
+        start = bisect_left(leaf, ids[0])
+        is_room = len(leaf) > 0 and len(leaf) + len(ids) <= 2 * LEAF_MAX
+        if not is_room or (start < len(leaf) and leaf[start] < ids[-1]):
             for each in ids:
                 self.add(each)
+            return
+        leaf[start:start] = ids
+        self._greatest[place] = leaf[-1]
+        self.count += len(ids)
+        if len(leaf) > LEAF_MAX:
+            self._split(place)
 
     def remove(self, id: str) -> None:
         """Removes an id that is there."""
