@@ -71,6 +71,26 @@ def test_who_remembers_the_former_owner_reaches_the_next_one_on_any_host() -> No
     in_world(scenario)
 
 
+def test_what_changed_hands_while_the_agent_was_away_is_announced_when_it_is_back() -> None:
+    async def scenario(world: World, net: str) -> None:
+        _, client = await booted(world, "h1", net)
+        port, _ = await booted(world, "h2", net, fixed_ips=SAME)
+        for fixed in SAME:
+            assert client.ping(Ip(fixed["ip_address"]))
+        await world.hosts["h1"].stop_agent()
+        world.hosts["h2"].unplug(port["id"])
+        await world.delete("port", port["id"])
+        _, owner = await booted(world, "h2", net, fixed_ips=SAME)
+        client.got.clear()
+        world.hosts["h1"].start_agent()
+        await world.settle()
+        assert sorted(announced(client, owner.mac)) == ["10.0.0.77", "fd00::77"]
+        for fixed in SAME:
+            assert client.ping(Ip(fixed["ip_address"]))
+
+    in_world(scenario)
+
+
 def test_port_that_gets_another_mac_is_announced_once() -> None:
     async def scenario(world: World, net: str) -> None:
         _, client = await booted(world, "h1", net)

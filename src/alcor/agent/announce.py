@@ -36,7 +36,7 @@ class Announcements:
         return bool(self._due)
 
     def changed(self, flows: Iterable[Flow]) -> None:
-        """These flows are new, or others than before."""
+        """These flows are new, or others than before; or they are what a switch had, maybe of a former agent."""
         for flow in flows:
             mac = _answering(flow)
             if mac is None:
@@ -55,6 +55,7 @@ class Announcements:
             flow = self._wanted.get(identity)
             mac = _answering(flow) if flow else None
             if mac is not None:
+                self._macs[identity] = mac
                 yield self._announcement(identity, mac)
 
     def _announcement(self, identity: Identity, mac: int) -> tuple[bytes, tuple[Action, ...]]:

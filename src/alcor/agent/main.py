@@ -224,7 +224,8 @@ class HostAgent:
             self.reconciler.unplugged(ofport)
         if inbox.switch is not None:
             ofports = (interface.ofport for interface in self.deriver.interfaces())
-            await self.reconciler.attach(inbox.switch, (*ofports, *self._realised.zones))
+            had = await self.reconciler.attach(inbox.switch, (*ofports, *self._realised.zones))
+            self._announcements.changed(had)
             self.on_attached()
         elif self.reconciler.is_attached:
             await self.reconciler.forget_connections(current)

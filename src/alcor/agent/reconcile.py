@@ -96,10 +96,11 @@ class Reconciler:
         """Whether a former agent's flows stand in the place of what is wanted."""
         return bool(self._inherited)
 
-    async def attach(self, switch: FlowSwitch, ofports: Iterable[int]) -> None:
+    async def attach(self, switch: FlowSwitch, ofports: Iterable[int]) -> Collection[Flow]:
         """Begins with a newly connected switch: sends what it lacks, whatever it has lost or kept.
 
         `ofports` are the ports that are plugged now, and the numbers of those that are reached by another's.
+        Answers what the switch had.
         """
         self._switch = switch
         self.refused.clear()
@@ -110,6 +111,7 @@ class Reconciler:
         await self.forget_connections(ofports)
         repairs = await self._compare(held)
         log("switch attached", flows=len(held), wanted=len(self._wanted), sent=repairs.count)
+        return held.values()
 
     def detach(self) -> None:
         """The connection is gone; the switch goes on with what it has."""
