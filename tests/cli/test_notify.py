@@ -156,11 +156,26 @@ async def test_what_nova_never_took_is_shown_by_the_command(tmp_path: Path) -> N
         assert word in said
 
 
-@pytest.mark.parametrize("flags", [(), ("--show",)])
-def test_without_a_nova_or_anything_told_the_command_says_what_is_missing(
-    tmp_path: Path, flags: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("flags", "status", "why"),
+    [
+        ((), 2, "nova_url is missing"),
+        (("--show",), 1, "nothing was ever told"),
+        (("--nova-url", "http://127.0.0.1:1", "--nova-ca-file", "none.pem"), 1, "cannot notify"),
+    ],
+)
+def test_the_command_says_what_it_is_missing(
+    tmp_path: Path, flags: tuple[str, ...], status: int, why: str
 ) -> None:
     command = (sys.executable, "-m", "alcor", "notify", "--state", str(tmp_path), *flags)
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
-    assert done.returncode == (1 if flags else 2)
-    assert ("nothing was ever told" if flags else "nova_url is missing") in done.stderr
+    assert done.returncode == status
+    assert why in done.stdout + done.stderr
+
+
+def test_a_ledger_that_is_none_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "notify.json").write_text("no ledger")
+    command = (sys.executable, "-m", "alcor", "notify", "--state", str(tmp_path), "--show")
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr

@@ -129,6 +129,40 @@ async def test_what_happened_while_it_was_stopped_is_told_after_a_restart(
     assert nova.tags == ["a", "b", "b"]
 
 
+async def test_what_history_has_forgotten_is_counted_as_skipped_and_what_follows_is_told(
+    tmp_path: Path, nova: FakeNova
+) -> None:
+    async with cloud(tmp_path, nova) as one:
+        async with one.notifying():
+            await begun(one)
+        await one.put("forgotten")
+        await one.put("kept")
+        log = SqliteLog(tmp_path / "alcor.db")
+        await log.open()
+        assert await log.trim(float("inf"), 1) == 1
+        await log.close()
+        async with one.notifying():
+            await until(lambda: one.counted("skipped") == 1)
+            await one.put("a")
+            await until(lambda: one.told().delivered == 1)
+    assert nova.tags == ["a"]
+
+
+async def test_a_place_that_cannot_be_written_holds_up_nothing_and_leads_to_telling_again(
+    tmp_path: Path, nova: FakeNova
+) -> None:
+    in_the_way = tmp_path / f"{LEDGER_FILE}-new"
+    async with cloud(tmp_path, nova) as one:
+        async with one.notifying():
+            await begun(one)
+            in_the_way.mkdir()
+            await one.put("a")
+            await until(lambda: nova.tags == ["a"])
+        in_the_way.rmdir()
+        async with one.notifying():
+            await until(lambda: nova.tags == ["a", "a"])
+
+
 async def test_nothing_is_lost_while_nova_fails_and_the_notifier_is_restarted(
     tmp_path: Path, nova: FakeNova
 ) -> None:
