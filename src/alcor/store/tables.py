@@ -109,6 +109,8 @@ class Tables:
 
     def first(self, table: Table[T], index: Index[T], key: Key) -> T | None:
         """The object under `key` with the smallest id, or None."""
+        if not self._held.rows[table.name].count:
+            return None
         found = self._held.indexes[index].first(key)
         return None if found is None else self.get(table, found)
 
