@@ -53,6 +53,21 @@ def test_simulated_time_passes_at_once_and_deadlock_is_noticed() -> None:
         simulate(asyncio.Event().wait())
 
 
+def test_host_tells_its_zone_in_its_hello_and_another_one_when_it_comes_again() -> None:
+    async def scenario(world: World) -> None:
+        host = world.add_host("h1")
+        for zone in ("", "east", "west"):
+            await host.stop_agent()
+            host.zone = zone
+            host.start_agent()
+            await world.until_registered("h1")
+            await world.settle()
+            (agent,) = await world.find("agent", host="h1")
+            assert agent["availability_zone"] == (zone or None)
+
+    in_world(scenario)
+
+
 def test_two_machines_on_two_hosts_reach_each_other_and_nobody_else_does() -> None:
     async def scenario(world: World) -> None:
         _, a, _, b = await two_machines(world)

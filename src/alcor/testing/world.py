@@ -106,6 +106,7 @@ class WorldHost:
         self.name = name
         self.tunnel_ip = tunnel_ip
         self.physical_network = physical_network  # that it has a bridge to
+        self.zone = ""
         self.uplinks = ((physical_network, UPLINK_OFPORT),) if physical_network else ()
         self.switch = FakeSwitch(LoopClock())
         self.switch.add_tunnel_port(TUNNEL_OFPORT, ip_int(tunnel_ip))
@@ -122,7 +123,8 @@ class WorldHost:
         """An agent that knows nothing, on the switch as it is."""
         rows = HostRows([kind for feature in HOST for kind in feature.rows])
         mappings = tuple((name, "br-phys") for name, _ in self.uplinks)
-        session = Session(HostIdentity(self.name, self.tunnel_ip, "world", bridge_mappings=mappings), rows)
+        identity = HostIdentity(self.name, self.tunnel_ip, "world", "br-int", mappings, self.zone)
+        session = Session(identity, rows)
         agent = self.agent = HostAgent(HOST, session, HostFacts(self.name, self.tunnel_ip, 0), Meters())
         self.agent.plugged(Plugged(tuple(self.interfaces.values()), (), TUNNEL_OFPORT, self.uplinks))
         self.agent.switch_connected(_Connection(self))
