@@ -31,16 +31,16 @@ def prepared(*names: str) -> dict[str, Path]:
 
 
 def _prepared(name: str) -> Path:
-    wanted = REQUIREMENTS / f"{name}.txt"
+    wanted, locked = (REQUIREMENTS / f"{name}.{kind}" for kind in ("txt", "lock"))
     place = folder() / "environments" / name
     ready = place / ".ready"
-    stamp = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()
+    stamp = hashlib.sha256(wanted.read_bytes() + locked.read_bytes() + sys.version.encode()).hexdigest()
     if not ready.exists() or ready.read_text() != stamp:
         shutil.rmtree(place, ignore_errors=True)
         print(f"Preparing the environment {name}", flush=True)
         _run(name, [sys.executable, "-m", "venv", place])
         install = [place / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        _run(name, [*install, "-r", wanted])
+        _run(name, [*install, "-r", wanted, "-c", locked])
         ready.write_text(stamp)
     return place / "bin"
 

@@ -17,6 +17,7 @@ def test_a_class_stands_beside_the_outcomes_of_neutron():
     row = next(line for line in text.splitlines() if CLASS in line).split("|")[2:]
     assert [cell.strip() for cell in row[:8]] == ["1", "1", "", "", "2", "", "", "1.0"]
     assert "| network | 3 | 0.5 | 2.0 | 0 |" in text
+    assert "The 1 tests that pass with both took 0 s here" in text
     assert "0.4 of its seconds and 7 requests" in text
     suite = next(line for line in text.splitlines() if line.startswith("| tempest.api.network |"))
     assert [cell.strip() for cell in suite.split("|")[2:6]] == ["2", "1", "1", "0"]
