@@ -122,7 +122,8 @@ class _Connection(HttpToolsProtocol):
     def __init__(self, config: uvicorn.Config, state: ServerState, connections_max: int) -> None:
         super().__init__(config, state, {})
         self._request_since: float | None = None  # monotonic: since when a whole request is awaited
-        self._unsent_since = 0.0  # monotonic: since when the client has taken nothing of what is to be sent
+        # monotonic: since when the client has taken nothing of what is to be sent. The first look may find some unsent.
+        self._unsent_since = monotonic()
         self._unsent = 0  # bytes to be sent, at the last look
         self._head_bytes = 0
         self._connections_max = connections_max
@@ -145,6 +146,11 @@ class _Connection(HttpToolsProtocol):
         self._unsent = unsent
         request_s = 0.0 if self._request_since is None else now - self._request_since
         return max(request_s, now - self._unsent_since)
+
+    def resume_writing(self) -> None:
+        """The client has taken enough for more, which may fill up what is unsent again before the next look."""
+        super().resume_writing()
+        self._unsent_since = monotonic()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
