@@ -21,6 +21,7 @@ from tests.features.packets import echo, small_world, to_all, udp
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
 VLAN, FLAT = (WireRow("vlan", "physnet", 100),), (WireRow("flat", "physnet"),)
+SECOND = (WireRow("vlan", "elsewhere", 7), *VLAN)  # of two segments the one that the hosts can
 OUTSIDE = Mac("0e:00:00:00:00:01")
 
 
@@ -57,7 +58,7 @@ async def world(lab: OvsFabric, wires: tuple[WireRow, ...]) -> None:
     await lab.realise()
 
 
-@pytest.mark.parametrize(("wires", "tag"), [(VLAN, 100), (FLAT, None)])
+@pytest.mark.parametrize(("wires", "tag"), [(VLAN, 100), (FLAT, None), (SECOND, 100)])
 async def test_hosts_talk_and_the_outside_is_reached_by_the_physical_network(
     lab: OvsFabric, outside: Tagged, wires: tuple[WireRow, ...], tag: int | None
 ) -> None:

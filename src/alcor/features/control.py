@@ -45,6 +45,7 @@ from alcor.features.security_group.model import (
     SECURITY_GROUP_RULE,
 )
 from alcor.features.security_group.rules import REST as SECURITY_GROUP_REST
+from alcor.features.segment.rules import REST as SEGMENT_REST
 from alcor.features.subnet import goal as subnet_goal
 from alcor.features.subnet.model import MTU_SUITS_SUBNETS, SUBNET, SUBNET_POOL
 from alcor.features.subnet.rules import REST as SUBNET_REST
@@ -64,6 +65,7 @@ REST = (
     ADDRESS_GROUP_REST,
     SECURITY_GROUP_REST,
     PORT_REST,
+    SEGMENT_REST,
     TRUNK_REST,
     BINDING_REST,
     QOS_REST,

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import msgspec
 
-from alcor.base.errors import Conflict, Refusal
-from alcor.resource.declare import Api, Standard
+from alcor.base.errors import Conflict, NotFound, Refusal
+from alcor.resource.declare import PROJECT_LENGTH_MAX, Api, Standard
+from alcor.resource.parse import parse_int, parse_uuid
 from alcor.store.declare import Index, Pool, Reference, Table
 
 VXLAN, VLAN, FLAT, LOCAL = "vxlan", "vlan", "flat", "local"
+GIVEN_BY = ("network_type", "physical_network", "segmentation_id")  # fields of a Provider
 TYPES_WITH_BRIDGE = (VLAN, FLAT)  # carried by a host's bridge to a physical network
 VNI_MAX = (1 << 24) - 1
 # What tells networks apart in a pipeline that no VNI tells apart.
@@ -22,6 +24,35 @@ class Provider(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     network_type: str
     physical_network: str | None = None
     segmentation_id: int | None = None
+
+
+def parse_segments(value: object) -> tuple[Provider, ...]:
+    """Segments as a network is asked to have them. Raises ValueError."""
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise ValueError(f"'{value}' is not a list of segments")
+    return tuple(map(_parse_segment, value))
+
+
+def _parse_segment(given: dict[str, object]) -> Provider:
+    names = {f"provider:{field}" for field in GIVEN_BY}
+    unknown = sorted(str(name) for name in given.keys() - names)
+    if unknown:
+        raise ValueError(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
+    kind, place = given.get("provider:network_type") or "", given.get("provider:physical_network")
+    if not isinstance(kind, str) or not isinstance(place, str | None):
+        raise ValueError(f"'{given}' is no segment")
+    number = given.get("provider:segmentation_id")
+    return Provider(kind, place or None, parse_int(number) if number else None)
+
+
+def _show_segments(segments: tuple[Provider, ...]) -> object:
+    if not segments:
+        return msgspec.UNSET
+    return [{f"provider:{field}": getattr(each, field) for field in GIVEN_BY} for each in segments]
+
+
+def _shown_of_one(value: object) -> object:
+    return msgspec.UNSET if value in {"", 0} else value
 
 
 class Network(Standard, frozen=True, kw_only=True):
@@ -47,8 +78,9 @@ class Network(Standard, frozen=True, kw_only=True):
             set_by="admin",
             seen_by="admin",
             sort=False,
+            answer=_shown_of_one,
         ),
-    ] = ""
+    ] = ""  # this and the next two: of the only segment; empty, and not answered, where there are several
     physical_network: Annotated[
         str | None,
         Api(
@@ -58,18 +90,38 @@ class Network(Standard, frozen=True, kw_only=True):
             set_by="admin",
             seen_by="admin",
             sort=False,
+            answer=_shown_of_one,
         ),
     ] = None
     segmentation_id: Annotated[
         int | None,
-        Api(name="provider:segmentation_id", put=True, set_by="admin", seen_by="admin", sort=False),
+        Api(
+            name="provider:segmentation_id",
+            put=True,
+            set_by="admin",
+            seen_by="admin",
+            sort=False,
+            answer=_shown_of_one,
+        ),
     ] = None
+    segments: Annotated[
+        tuple[Provider, ...],
+        Api(
+            put=True,
+            set_by="admin",
+            seen_by="admin",
+            filter=False,
+            sort=False,
+            parse=parse_segments,
+            answer=_show_segments,
+        ),
+    ] = ()  # where there are several
     vni: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
 
     @property
     def providers(self) -> tuple[Provider, ...]:
         """How it is carried, the first that a host can is its way."""
-        return (Provider(self.network_type, self.physical_network, self.segmentation_id),)
+        return self.segments or (Provider(self.network_type, self.physical_network, self.segmentation_id),)
 
 
 def _tunnel_in_use(number: int) -> Conflict:
@@ -94,12 +146,15 @@ NETWORK: Table[Network] = Table(
 class Segment(Standard, frozen=True, kw_only=True):
     """One of the ways in which a network is carried; a network has at least one, in order of `segment_index`."""
 
-    network_id: Annotated[str, Api(required=True)]
+    project_id: Annotated[
+        str, Api(visible=False, filter=False, sort=False, set_by="admin", max_length=PROJECT_LENGTH_MAX)
+    ] = ""
+    network_id: Annotated[str, Api(required=True, parse=parse_uuid)]
     network_type: Annotated[str, Api(required=True, max_length=32)]
     physical_network: Annotated[str | None, Api(max_length=64)] = None
     segmentation_id: Annotated[int | None, Api(filter=False)] = None
     name: Annotated[str | None, Api(put=True, max_length=255)] = None
-    segment_index: Annotated[int, Api(post=False, visible=False)] = 0
+    segment_index: Annotated[int, Api(post=False, visible=False, filter=False, sort=False)] = 0
 
     @property
     def provider(self) -> Provider:
@@ -134,6 +189,11 @@ def segment_taken(provider: Provider, number: int) -> Refusal:
             return _tunnel_in_use(number)
 
 
+def segment_in_use(id: str, reason: str) -> Conflict:
+    """The refusal to delete a segment."""
+    return Conflict(f"Segment '{id}' cannot be deleted: {reason}.", type="SegmentInUse")
+
+
 SEGMENT_NUMBERS: Pool[Segment] = Pool(
     "segment", holds=_held, taken=lambda segment, key, number: segment_taken(segment.provider, number)
 )
@@ -144,7 +204,13 @@ SEGMENT: Table[Segment] = Table(
     Segment,
     indexes=(SEGMENTS_OF_NETWORK,),
     references=(
-        Reference("network_id", NETWORK, lambda segment: (segment.network_id,), by=SEGMENTS_OF_NETWORK),
+        Reference(
+            "network_id",
+            NETWORK,
+            lambda segment: (segment.network_id,),
+            missing=lambda id: NotFound(f"Network {id} could not be found.", type="NetworkNotFound"),
+            by=SEGMENTS_OF_NETWORK,
+        ),
     ),
     pools=(SEGMENT_NUMBERS,),
 )

@@ -3,13 +3,15 @@
 
 import msgspec
 
-from alcor.base.errors import Conflict
+from alcor.base.errors import Conflict, Invalid
 from alcor.features.agent.model import AGENT
 from alcor.features.agent.model import BY_HOST as AGENTS_OF_HOST
 from alcor.features.network.model import (
     BY_NAME,
     BY_PROJECT,
+    FLAT,
     FOR_ALL,
+    GIVEN_BY,
     NETWORK,
     NUMBERS,
     NUMBERS_WITHOUT_VNI,
@@ -18,22 +20,23 @@ from alcor.features.network.model import (
     THE_DEFAULT,
     TYPES_WITH_BRIDGE,
     VLAN,
+    VNI_MAX,
     VXLAN,
     Network,
     Provider,
     Segment,
 )
 from alcor.features.network.provider import check, mtu_max, refused, reserve
-from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature
+from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature, revised
 from alcor.store.reader import Reader, Txn
-
-_PROVIDER = ("network_type", "physical_network", "segmentation_id")
 
 
 def on_create(txn: Txn, ctx: Context, new: Network) -> Network:
     """The network with a number of its own. Raises Invalid for what cannot be carried, and where no number is left."""
-    is_asked = any(getattr(new, field) is not None for field in _PROVIDER if field in ctx.given)
-    providers = reserve(txn, ctx, new.providers if is_asked else ())
+    is_asked = any(getattr(new, field) is not None for field in GIVEN_BY if field in ctx.given)
+    if new.segments:
+        _check_segments(new, is_asked)
+    providers = reserve(txn, ctx, new.providers if is_asked or new.segments else ())
     new = _only_default(txn, _carried_by(new, providers))
     return msgspec.structs.replace(new, vni=_number(txn, providers), mtu=_mtu(ctx, new))
 
@@ -53,6 +56,24 @@ def after_create(txn: Txn, ctx: Context, made: Network) -> None:
                 **msgspec.structs.asdict(provider),
             ),
         )
+
+
+def numbered(txn: Txn, ctx: Context, segment: Segment) -> Segment:
+    """The segment, with a number if it asks for none. Raises what no network may be carried by."""
+    (provider,) = reserve(txn, ctx, (segment.provider,))
+    return msgspec.structs.replace(segment, **msgspec.structs.asdict(provider))
+
+
+def recarried(txn: Txn, ctx: Context, network: Network, without: str = "") -> None:
+    """Carries the network by the segments that it has by now, in their order, but for one that goes."""
+    segments = sorted(txn.find(SEGMENT, SEGMENTS_OF_NETWORK, network.id), key=lambda each: each.segment_index)
+    providers = tuple(segment.provider for segment in segments if segment.id != without)
+    changed = _carried_by(network, providers)
+    vxlan = next((each.segmentation_id for each in providers if each.network_type == VXLAN), None)
+    if vxlan is not None or network.vni <= VNI_MAX:
+        changed = msgspec.structs.replace(changed, vni=vxlan or _number(txn, providers))
+    mtu = min(network.mtu, mtu_max(ctx, providers))
+    txn.update(NETWORK, revised(ctx, changed, mtu=mtu))
 
 
 def on_update(txn: Txn, ctx: Context, old: Network, new: Network) -> Network:
@@ -79,14 +100,24 @@ def shared_ids(reader: Reader, project_id: str) -> list[str]:
     return [network.id for network in reader.find(NETWORK, FOR_ALL, True)]
 
 
-def is_carried(reader: Reader, network: Network, host: str) -> bool:
-    """Whether the host has what carries the network: a bridge to the physical network, where it takes one."""
+def carrier(reader: Reader, network: Network, host: str) -> Provider | None:
+    """The first way in which the host can carry the network: one that takes no bridge to a physical network, or whose
+    bridge it has.
+    """
     agent = reader.first(AGENT, AGENTS_OF_HOST, host)
     mappings = agent.configurations.get("bridge_mappings", {}) if agent else {}
     assert isinstance(mappings, dict), f"the agent of {host} was registered with {mappings!r}"
-    return any(
-        provider.network_type not in TYPES_WITH_BRIDGE or provider.physical_network in mappings
-        for provider in network.providers
+    for provider in network.providers:
+        if provider.network_type not in TYPES_WITH_BRIDGE or provider.physical_network in mappings:
+            return provider
+    return None
+
+
+def segment_on(reader: Reader, network: Network, host: str) -> Segment | None:
+    """The segment by which the host carries the network."""
+    way = carrier(reader, network, host)
+    return next(
+        (each for each in reader.find(SEGMENT, SEGMENTS_OF_NETWORK, network.id) if each.provider == way), None
     )
 
 
@@ -105,7 +136,23 @@ def _only_default(txn: Txn, network: Network) -> Network:
 
 
 def _carried_by(network: Network, providers: tuple[Provider, ...]) -> Network:
-    return msgspec.structs.replace(network, **msgspec.structs.asdict(providers[0]))
+    if len(providers) == 1:
+        return msgspec.structs.replace(network, segments=(), **msgspec.structs.asdict(providers[0]))
+    return msgspec.structs.replace(
+        network, network_type="", physical_network="", segmentation_id=0, segments=providers
+    )
+
+
+def _check_segments(network: Network, is_asked: bool) -> None:
+    if is_asked:
+        raise Invalid(
+            "Segments and provider values cannot both be set.", type="SegmentsSetInConjunctionWithProviders"
+        )
+    whole = [
+        each for each in network.segments if each.segmentation_id is not None or each.network_type == FLAT
+    ]
+    if len(set(whole)) != len(whole):
+        raise Invalid("Duplicate segment entry in request.", type="SegmentsContainDuplicateEntry")
 
 
 def _number(txn: Txn, providers: tuple[Provider, ...]) -> int:
@@ -131,6 +178,8 @@ def _check_read_only(ctx: Context, old: Network, new: Network) -> None:
         for field in ("network_type", "physical_network")
         if getattr(new, field) != getattr(old, field)
     ]
+    if new.segments != old.segments:
+        changed.append("segments")
     if changed:
         raise refused(
             f"Plugin does not support updating the following provider network attributes: {', '.join(changed)}"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from alcor.base.errors import Conflict, Invalid
 from alcor.base.net import Ip, Mac, cidr_bounds, eui64, ip_in, ip_int, ip_of
+from alcor.features.network.model import NETWORK
+from alcor.features.network.rules import segment_on
 from alcor.features.port.model import ADDRESSES, BY_IPV6, BY_MAC, PORT, FixedIp, Port, address_taken
 from alcor.features.subnet.model import BY_NETWORK, SUBNET, Subnet
 from alcor.resource.declare import Context
@@ -23,6 +25,10 @@ def allocate_addresses(
     Raises Invalid for an address or subnet that is not the network's, Conflict for one taken or a pool used up.
     """
     subnets = txn.find(SUBNET, BY_NETWORK, port.network_id)
+    if any(subnet.segment_id for subnet in subnets):
+        if not port.host and wanted is None:
+            return ()
+        subnets = _within_segment(txn, port, subnets, wanted)
     if wanted is None:
         return _one_of_each_version(txn, ctx, port, _serving(subnets, port))
     chosen = [_as_asked(txn, port, subnets, fixed) for fixed in wanted if fixed.ip_address]
@@ -37,6 +43,59 @@ def allocate_addresses(
     )
     chosen += [_automatic(txn, port, subnet) for subnet in automatic]
     return tuple(chosen)
+
+
+def is_routed(txn: Txn, network_id: str) -> bool:
+    """Whether addresses of the network are of use only on a segment of it."""
+    return any(subnet.segment_id for subnet in txn.find(SUBNET, BY_NETWORK, network_id))
+
+
+def _within_segment(
+    txn: Txn, port: Port, subnets: Sequence[Subnet], wanted: Sequence[FixedIp] | None
+) -> Sequence[Subnet]:
+    """Those of a routed network that serve the port: of the segment of its host, or of the one that it asks for."""
+    if port.host:
+        network = txn.get(NETWORK, port.network_id)
+        segment = segment_on(txn, network, port.host)
+        if segment is None:
+            raise Conflict(
+                f"Host {port.host} is not connected to any segments on routed provider network '{network.id}'. "
+                " It should be connected to one.",
+                type="HostNotConnectedToAnySegment",
+            )
+        return [subnet for subnet in subnets if subnet.segment_id == segment.id]
+    asked = [
+        next(
+            (one for one in subnets if one.id == fixed.subnet_id or _holds(one, fixed)),
+            None,
+        )
+        for fixed in wanted or ()
+    ]
+    segments = {subnet.segment_id for subnet in asked if subnet is not None}
+    if len(segments) > 1:
+        raise Invalid(
+            "Cannot allocate addresses from different segments.", type="FixedIpsSubnetsNotOnSameSegment"
+        )
+    return [subnet for subnet in subnets if not segments or subnet.segment_id in segments]
+
+
+def _holds(subnet: Subnet, fixed: FixedIp) -> bool:
+    return bool(fixed.ip_address and not fixed.subnet_id and ip_in(fixed.ip_address, subnet.cidr))
+
+
+def check_host(txn: Txn, port: Port) -> None:
+    """Raises Conflict where the port's addresses are of no use on its host: they are another segment's."""
+    subnets = [txn.get(SUBNET, fixed.subnet_id) for fixed in port.fixed_ips or ()]
+    needed = {subnet.segment_id for subnet in subnets if subnet.segment_id}
+    if not needed:
+        return
+    segment = segment_on(txn, txn.get(NETWORK, port.network_id), port.host)
+    if segment is None or needed != {segment.id}:
+        raise Conflict(
+            f"Host {port.host} is not connected to a segment where the existing fixed_ips on port {port.id} will"
+            " function given the routed network topology.",
+            type="HostNotCompatibleWithFixedIps",
+        )
 
 
 def _serving(subnets: Sequence[Subnet], port: Port) -> Sequence[Subnet]:

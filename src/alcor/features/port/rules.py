@@ -9,8 +9,8 @@ import msgspec
 from alcor.base.errors import Conflict, Forbidden, Invalid
 from alcor.features.agent.rules import can_bind
 from alcor.features.network.model import NETWORK, Network
-from alcor.features.network.rules import is_carried
-from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free
+from alcor.features.network.rules import carrier
+from alcor.features.port.addresses import allocate_addresses, check_host, free_mac, is_mac_free, is_routed
 from alcor.features.port.model import (
     BY_ADDRESS,
     BY_DEVICE,
@@ -57,10 +57,11 @@ def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
         raise _mac_in_use(network.id, mac)
     new = msgspec.structs.replace(new, mac_address=mac, **_security(txn, ctx, network, new))
     wanted = new.fixed_ips if "fixed_ips" in ctx.given and new.fixed_ips is not None else None
+    given = allocate_addresses(txn, ctx, new, wanted)
     new = msgspec.structs.replace(
         new,
-        fixed_ips=allocate_addresses(txn, ctx, new, wanted),
-        ip_allocation="none" if wanted == () else "immediate",
+        fixed_ips=given,
+        ip_allocation="none" if wanted == () else _when_allocated(txn, new, given),
         vif_type=vif_type_on(txn, new, new.host),
         generation=1,
     )
@@ -79,6 +80,8 @@ def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
         _check_mac_change(txn, ctx, old, new)
     if "fixed_ips" in ctx.given:
         new = msgspec.structs.replace(new, fixed_ips=_changed_addresses(txn, ctx, old, new))
+    elif new.host and new.host != old.host:
+        new = _on_segment(txn, ctx, new)
     new = _with_groups(txn, ctx, old, new)
     if new.allowed_address_pairs:
         new = _with_pairs(ctx, new)
@@ -216,6 +219,21 @@ def _changed_addresses(txn: Txn, ctx: Context, old: Port, new: Port) -> tuple[Fi
     return allocate_addresses(txn, ctx, new, asked)
 
 
+def _when_allocated(txn: Txn, port: Port, given: Sequence[FixedIp]) -> str:
+    """`deferred` where a routed network's port waits for a host: only that tells which addresses are of use."""
+    return "immediate" if given or port.host or not is_routed(txn, port.network_id) else "deferred"
+
+
+def _on_segment(txn: Txn, ctx: Context, port: Port) -> Port:
+    """The port that comes to a host, with addresses where it waited for them. Raises Conflict where its own are of no
+    use there.
+    """
+    if port.ip_allocation == "deferred" and not port.fixed_ips:
+        return msgspec.structs.replace(port, fixed_ips=allocate_addresses(txn, ctx, port, None))
+    check_host(txn, port)
+    return port
+
+
 def bound(txn: Txn, port: Port, host: str) -> Port:
     """The port bound to `host` in a new generation, so that no report about an earlier binding counts for it."""
     vif_type = vif_type_on(txn, port, host)
@@ -264,7 +282,7 @@ def vif_type_on(txn: Txn, port: Port, host: str) -> str:
     is_possible = (
         port.vnic_type == "normal"
         and can_bind(txn, host)
-        and is_carried(txn, txn.get(NETWORK, port.network_id), host)
+        and carrier(txn, txn.get(NETWORK, port.network_id), host) is not None
     )
     return "ovs" if is_possible else "binding_failed"
 

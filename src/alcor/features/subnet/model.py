@@ -127,6 +127,10 @@ def _gateway(value: object) -> Ip | None:
     return parse_ip(value)
 
 
+def _segment(value: object) -> str | None:
+    return None if value is None else parse_uuid(value)
+
+
 def parse_prefixes(value: object) -> tuple[Cidr, ...]:
     """Prefixes as given, none twice. Raises ValueError."""
     if not isinstance(value, list) or not all(isinstance(prefix, str) for prefix in value):
@@ -249,6 +253,10 @@ class Subnet(Standard, frozen=True, kw_only=True):
     service_types: Annotated[
         tuple[str, ...], Api(put=True, parse=parse_service_types, filter=False, sort=False, is_ruled=False)
     ] = ()  # of device owners whose ports take addresses here; none: of all
+
+    segment_id: Annotated[str | None, Api(put=True, parse=_segment, set_by="admin", seen_by="admin")] = (
+        None  # where its addresses are of use; none: in the whole network
+    )
 
     @property
     def is_auto_address(self) -> bool:

@@ -18,7 +18,7 @@ from alcor.base.net import (
     is_multicast,
     prefix_length,
 )
-from alcor.features.network.model import NETWORK, Network
+from alcor.features.network.model import NETWORK, SEGMENT, SEGMENTS_OF_NETWORK, Network
 from alcor.features.subnet.model import BY_NETWORK, BY_POOL, BY_PROJECT, SUBNET, Range, Subnet, check_mtu
 from alcor.features.subnet.pool_rules import POOLS, placed, scope_of
 from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature, SeenWith
@@ -31,6 +31,7 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
     new = placed(txn, ctx, network, new)
     _check_version(new)
     check_mtu(network, new.ip_version)
+    _check_segment(txn, new, None)
     _check_modes(new)
     _check_dhcp(new)
     _check_overlap(txn, new)
@@ -47,6 +48,8 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
 
 def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
     """The changed subnet, checked as a new one is."""
+    if new.segment_id != old.segment_id:
+        _check_segment(txn, new, old)
     _check_dhcp(new)
     _check_addresses(new)
     _check_pools(new)
@@ -57,6 +60,37 @@ def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
 def on_delete(txn: Txn, ctx: Context, old: Subnet) -> None:
     """Counts as a change of its network. Ports that hold an address of the subnet refuse through their reference."""
     _revise(txn, ctx, txn.get(NETWORK, old.network_id))
+
+
+def _check_segment(txn: Txn, new: Subnet, old: Subnet | None) -> None:
+    """Raises Invalid unless all of a network's subnets belong to segments of it, or none does."""
+    network_id, segment_id = new.network_id, new.segment_id
+    segment = txn.get(SEGMENT, segment_id) if segment_id else None
+    others = [other for other in txn.find(SUBNET, BY_NETWORK, network_id) if other.id != new.id]
+    if (old is not None and others) or any(
+        (other.segment_id is None) != (segment is None) for other in others
+    ):
+        raise Invalid(
+            f"All of the subnets on network '{network_id}' must either all be associated with segments or all not"
+            " associated with any segment.",
+            type="SubnetsNotAllAssociatedWithSegments",
+        )
+    if old is not None and old.segment_id is not None:
+        raise Invalid(
+            "A subnet that is already associated with a segment cannot have its segment association changed.",
+            type="SubnetSegmentAssociationChangeNotAllowed",
+        )
+    if old is not None and txn.count(SEGMENT, SEGMENTS_OF_NETWORK, network_id) > 1:
+        raise Invalid(
+            f"The network '{network_id}' has multiple segments, it is only possible to associate an existing subnet"
+            " with a segment on networks with a single segment.",
+            type="NoUpdateSubnetWhenMultipleSegmentsOnNetwork",
+        )
+    if segment is not None and segment.network_id != network_id:
+        raise Invalid(
+            f"The subnet's network id, '{network_id}', doesn't match the network_id of segment '{segment.id}'",
+            type="NetworkIdsDontMatch",
+        )
 
 
 def _revise(txn: Txn, ctx: Context, network: Network) -> None:
