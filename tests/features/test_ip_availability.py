@@ -3,6 +3,8 @@
 
 from tests.features.door import Door
 
+DETAILS = "ip_availability_details"
+
 
 async def available(api: Door, query: str = "") -> list[dict]:
     status, answer = await api.ask("GET", f"/v2.0/network-ip-availabilities{query}")
@@ -43,3 +45,29 @@ async def test_only_admins_are_told(api: Door) -> None:
     absent = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
     status, answer = await api.ask("GET", f"/v2.0/network-ip-availabilities/{absent}")
     assert (status, answer["NeutronError"]["type"]) == (404, "NetworkNotFound")
+
+
+async def test_addresses_inside_and_outside_of_pools_are_told_apart(api: Door) -> None:
+    network = await api.create("network")
+    given = {"network_id": network["id"]}
+    pool = [{"start": "10.0.0.4", "end": "10.0.0.7"}]
+    four = await api.create("subnet", ip_version=4, cidr="10.0.0.0/28", allocation_pools=pool, **given)
+    await api.create("port", **given)
+    await api.create("port", fixed_ips=[{"ip_address": "10.0.0.9"}, {"ip_address": "10.0.0.3"}], **given)
+    six = await api.create("subnet", ip_version=6, cidr="2001:db8::/124", **given)
+    await api.create("port", fixed_ips=[{"ip_address": "2001:db8::1"}], **given)
+    (shown,) = await available(api, f"?network_id={network['id']}")
+    own = {each["subnet_id"]: tuple(each[DETAILS].values()) for each in shown["subnet_ip_availability"]}
+    assert own == {four["id"]: (14, 4, 3, 1), six["id"]: (16, 14, 1, 0)}
+    assert tuple(shown[DETAILS].values()) == (30, 18, 4, 1)
+
+    for number in range(10, 15):
+        await api.create("port", fixed_ips=[{"ip_address": f"10.0.0.{number}"}], **given)
+    await api.create("port", fixed_ips=[{"subnet_id": four["id"]}] * 3, **given)
+    (shown,) = await available(api, f"?network_id={network['id']}&ip_version=4")
+    assert tuple(shown[DETAILS].values()) == (14, 4, 11, 4)
+
+
+async def test_each_network_is_listed_once(api: Door) -> None:
+    await api.create_many("network", [{"name": f"n{number}"} for number in range(90)])
+    assert len({each["network_id"] for each in await available(api)}) == 90

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from alcor.api.parts import Breath, Parts
 from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, json_reply
 from alcor.base.errors import Invalid, Unavailable
-from alcor.resource.declare import Action, Call
+from alcor.resource.declare import Action, Call, Many
 from alcor.resource.engine import Called, Noun
 from alcor.resource.listing import Listing
 from alcor.resource.query import Query, fields_of, parameters_of, parse_query
@@ -82,7 +82,10 @@ async def call(parts: Parts, request: Request, called: Called, *names: str) -> R
     if called.call.method == "GET":
         await parts.store.caught_up()
         tables = parts.store.tables
-        return _acted(called.call, called.look(asked, names, _query(request), tables), tables.revision)
+        answer = called.look(asked, names, _query(request), tables)
+        if isinstance(answer, Many):
+            return await _begun(_entries(parts, request, answer), tables.revision)
+        return _acted(called.call, answer, tables.revision)
     body = await request.json(parts.world.settings, is_optional=True)
     if not isinstance(body, dict):
         raise Invalid("Body contains invalid data")
@@ -112,8 +115,12 @@ async def find(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:
     await _ready(parts, request, noun)
     tables = parts.store.tables
     found = noun.find(request.known(), query, tables)
-    revision = (REVISION, b"%d" % tables.revision)
-    chunks = _bounded(parts, request, found, _list(parts, request, noun, found))
+    return await _begun(_bounded(parts, request, found, _list(parts, request, noun, found)), tables.revision)
+
+
+async def _begun(chunks: AsyncGenerator[bytes, None], at: int) -> Reply:
+    """The answer of these chunks: whole if it is short."""
+    revision = (REVISION, b"%d" % at)
     whole = bytearray()
     async for chunk in chunks:
         whole += chunk
@@ -178,6 +185,22 @@ async def _list(
         await breath.take()
     links = _links(request, query, page)
     yield b'],"%s_links":%s}' % (plural.encode(), encode(links)) if links else b"]}"
+
+
+async def _entries(parts: Parts, request: Request, many: Many) -> AsyncGenerator[bytes, None]:
+    """The JSON of what a call answers, a slice at a time."""
+    breath = Breath(parts.world.settings.slice_ms_max / 1000)
+    yield b'{"%s":[' % many.name.encode()
+    comma = b""
+    async with parts.scans.admitted(request.known().project_id):
+        for entry in many.entries:
+            if request.is_gone():
+                raise ClientGoneError
+            if entry is not None:
+                yield comma + encode(entry)
+                comma = b","
+            await breath.take()
+    yield b"]}"
 
 
 @dataclass

@@ -308,6 +308,14 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Many:
+    """What a Call of GET may answer where there may be many: it is made and sent in slices."""
+
+    name: str  # of the list in the answer
+    entries: Iterable[object]  # made one by one; None is no entry: between any two something else may happen
+
+
+@dataclass(frozen=True)
 class PolicyRule:
     """Who may do what by default, in oslo.policy's language. An operator's file may say otherwise."""
 

@@ -1,35 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many addresses the subnets of a network have, and how many of them ports hold. Counted, not looked through."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from alcor.base.errors import NotFound
-from alcor.base.net import cidr_bounds
+from alcor.base.net import cidr_bounds, ip_int
 from alcor.features.network.model import NETWORK, Network
-from alcor.features.port.model import BY_SUBNET, PORT, SEVERAL_IN_SUBNET
+from alcor.features.port.model import ADDRESSES, BY_SUBNET, PORT, SEVERAL_IN_SUBNET
 from alcor.features.subnet.model import BY_NETWORK, SUBNET, Subnet
-from alcor.resource.declare import Call, Context, Extension, RestFeature
+from alcor.resource.declare import Call, Context, Extension, Many, RestFeature
 from alcor.store.reader import Reader, Txn
 
 Query = Mapping[str, Sequence[str]]
 Shown = dict[str, object]
 _RULE = "get_network_ip_availability"
 
+_DETAILS = (
+    "total_ips_in_subnet",
+    "total_ips_in_allocation_pool",
+    "used_ips_in_subnet",
+    "used_ips_in_allocation_pool",
+)
 _FILTERS = ("network_id", "network_name", "project_id", "tenant_id")
 
 
-def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dict[str, list[Shown]]:
+def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> Many:
     """The networks that the filters leave, each with its subnets of the `ip_version` asked for."""
     ctx.require(_RULE, "")
+    ids = query.get("network_id") or [network.id for network in txn.scan(NETWORK)]
+    return Many("network_ip_availabilities", (_entry(txn, each, query) for each in ids))
+
+
+def _entry(reader: Reader, id: str, query: Query) -> Shown | None:
+    network = reader.peek(NETWORK, id)
+    if network is None or not _is_wanted(network, query):
+        return None
     versions = query.get("ip_version", ())
-    found = [
-        _shown(txn, network, [subnet for subnet in _subnets(txn, network) if _is_of(subnet, versions)])
-        for network in _networks(txn, query)
-    ]
-    if versions:
-        found = [each for each in found if each["subnet_ip_availability"]]
-    found = [each for each in found if all(each[name] in query[name] for name in _FILTERS if name in query)]
-    return {"network_ip_availabilities": [_only(each, query) for each in found]}
+    subnets = [subnet for subnet in _subnets(reader, network) if _is_of(subnet, versions)]
+    return None if versions and not subnets else _only(_shown(reader, network, subnets), query)
+
+
+def _is_wanted(network: Network, query: Query) -> bool:
+    given = (network.id, network.name, network.project_id, network.project_id)
+    return all(value in query[name] for name, value in zip(_FILTERS, given, strict=True) if name in query)
 
 
 def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dict[str, Shown]:
@@ -39,16 +52,6 @@ def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dic
     if network is None:
         raise NotFound(f"Network {names[0]} could not be found.", type="NetworkNotFound")
     return {"network_ip_availability": _only(_shown(txn, network, _subnets(txn, network)), query)}
-
-
-def _networks(reader: Reader, query: Query) -> Iterator[Network]:
-    if "network_id" not in query:
-        yield from reader.scan(NETWORK)
-        return
-    for network_id in query["network_id"]:
-        network = reader.peek(NETWORK, network_id)
-        if network is not None:
-            yield network
 
 
 def _subnets(reader: Reader, network: Network) -> Sequence[Subnet]:
@@ -66,6 +69,7 @@ def _only(shown: Shown, query: Query) -> Shown:
 
 def _shown(reader: Reader, network: Network, subnets: Sequence[Subnet]) -> Shown:
     counted = [(subnet, _used(reader, subnet), _total(subnet)) for subnet in subnets]
+    details = [_details(reader, subnet, used) for subnet, used, _ in counted]
     return {
         "network_id": network.id,
         "network_name": network.name,
@@ -81,15 +85,44 @@ def _shown(reader: Reader, network: Network, subnets: Sequence[Subnet]) -> Shown
                 "cidr": subnet.cidr,
                 "total_ips": total,
                 "used_ips": used,
+                "ip_availability_details": own,
             }
-            for subnet, used, total in counted
+            for (subnet, used, total), own in zip(counted, details, strict=True)
         ],
+        "ip_availability_details": {name: sum(own[name] for own in details) for name in _DETAILS},
     }
 
 
 def _total(subnet: Subnet) -> int:
     ranges = subnet.ranges or (cidr_bounds(subnet.cidr),)
     return sum(last - first + 1 for first, last in ranges)
+
+
+def _details(reader: Reader, subnet: Subnet, used: int) -> dict[str, int]:
+    first, last = cidr_bounds(subnet.cidr)
+    in_subnet = last - first + 1 - (2 if subnet.ip_version == 4 else 0)
+    in_pools = sum(end - start + 1 for start, end in subnet.ranges)
+    values = (in_subnet, in_pools, used, used - _used_outside(reader, subnet, used))
+    return dict(zip(_DETAILS, values, strict=True))
+
+
+def _used_outside(reader: Reader, subnet: Subnet, used: int) -> int:
+    """How many addresses outside of the pools are used: these or those in use are looked at, whichever are fewer."""
+    first, last = cidr_bounds(subnet.cidr)
+    gaps, start = [], first
+    for lower, upper in sorted(subnet.ranges):
+        gaps.append(range(start, lower))
+        start = upper + 1
+    gaps.append(range(start, last + 1))
+    if subnet.ip_version == 4 and sum(map(len, gaps)) <= used:
+        return sum(reader.is_held(ADDRESSES, subnet.id, number) for gap in gaps for number in gap)
+    held = (
+        ip_int(fixed.ip_address)
+        for port in reader.find(PORT, BY_SUBNET, subnet.id)
+        for fixed in port.fixed_ips or ()
+        if fixed.subnet_id == subnet.id
+    )
+    return sum(any(number in gap for gap in gaps) for number in held)
 
 
 def _used(reader: Reader, subnet: Subnet) -> int:
@@ -118,6 +151,12 @@ REST = RestFeature(
             "Network IP Availability",
             "Provides IP availability data for each network and subnet.",
             "2015-09-24T00:00:00-00:00",
+        ),
+        Extension(
+            "network-ip-availability-details",
+            "Network IP Availability Details Extension",
+            "Add ip_availability_details attribute to network-ip-availabilities resource.",
+            "2025-10-31T00:00:00-00:00",
         ),
     ),
 )
