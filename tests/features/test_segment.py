@@ -168,7 +168,7 @@ async def test_only_subnet_of_an_only_segment_may_come_to_belong_to_it(door: Doo
 
 async def test_port_of_a_routed_network_gets_its_address_with_its_host(door: Door) -> None:
     network, _, subnets = await routed(door)
-    port = await door.create("port", network_id=network["id"])
+    port = await door.create("port", network_id=network["id"], device_owner="compute:nova", device_id="vm")
     assert (port["fixed_ips"], port["ip_allocation"]) == ([], "deferred")
     port = await door.update("port", port["id"], **{"binding:host_id": "two"})
     assert [fixed["subnet_id"] for fixed in port["fixed_ips"]] == [subnets[1]["id"]]
@@ -176,6 +176,10 @@ async def test_port_of_a_routed_network_gets_its_address_with_its_host(door: Doo
 
     url, move = f"/v2.0/ports/{port['id']}", {"port": {"binding:host_id": "one"}}
     assert (await door.refused("PUT", url, move, 409))["type"] == "HostNotCompatibleWithFixedIps"
+    wait = {"binding": {"host": "one"}}
+    assert (await door.refused("POST", f"{url}/bindings", wait, 409))[
+        "type"
+    ] == "HostNotCompatibleWithFixedIps"
     there = await door.create("port", network_id=network["id"], **{"binding:host_id": "one"})
     assert [fixed["subnet_id"] for fixed in there["fixed_ips"]] == [subnets[0]["id"]]
     assert there["ip_allocation"] == "immediate"

@@ -19,7 +19,15 @@ from alcor.features.binding.model import (
     already_bound,
 )
 from alcor.features.port.model import CARRIED, PORT, PORT_STATUS, VNIC_TYPES, Port, PortStatus
-from alcor.features.port.rules import bound, device_bound, is_machines, plugged, vif_details, vif_type_on
+from alcor.features.port.rules import (
+    bound,
+    check_host,
+    device_bound,
+    is_machines,
+    plugged,
+    vif_details,
+    vif_type_on,
+)
 from alcor.features.trunk.model import Trunk
 from alcor.features.trunk.rules import carried, follow, number_on
 from alcor.goal.declare import Report
@@ -245,7 +253,8 @@ def _changed(binding: PortBinding, asked: Asked) -> PortBinding:
 
 
 def _bound(txn: Txn, ctx: Context, port: Port, binding: PortBinding) -> PortBinding:
-    wanted = msgspec.structs.replace(port, vnic_type=binding.vnic_type)
+    wanted = msgspec.structs.replace(port, host=binding.host, vnic_type=binding.vnic_type)
+    check_host(txn, wanted)
     vif_type = vif_type_on(txn, wanted, binding.host)
     if vif_type == "binding_failed":
         raise _not_bound(port.id, binding.host)

@@ -83,21 +83,6 @@ def _holds(subnet: Subnet, fixed: FixedIp) -> bool:
     return bool(fixed.ip_address and not fixed.subnet_id and ip_in(fixed.ip_address, subnet.cidr))
 
 
-def check_host(txn: Txn, port: Port) -> None:
-    """Raises Conflict where the port's addresses are of no use on its host: they are another segment's."""
-    subnets = [txn.get(SUBNET, fixed.subnet_id) for fixed in port.fixed_ips or ()]
-    needed = {subnet.segment_id for subnet in subnets if subnet.segment_id}
-    if not needed:
-        return
-    segment = segment_on(txn, txn.get(NETWORK, port.network_id), port.host)
-    if segment is None or needed != {segment.id}:
-        raise Conflict(
-            f"Host {port.host} is not connected to a segment where the existing fixed_ips on port {port.id} will"
-            " function given the routed network topology.",
-            type="HostNotCompatibleWithFixedIps",
-        )
-
-
 def _serving(subnets: Sequence[Subnet], port: Port) -> Sequence[Subnet]:
     """Those that give addresses to such a port, those meant for it first. Raises Conflict if there are none."""
     if not any(subnet.service_types for subnet in subnets):

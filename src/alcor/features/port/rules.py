@@ -9,8 +9,8 @@ import msgspec
 from alcor.base.errors import Conflict, Forbidden, Invalid
 from alcor.features.agent.rules import can_bind
 from alcor.features.network.model import NETWORK, Network
-from alcor.features.network.rules import carrier
-from alcor.features.port.addresses import allocate_addresses, check_host, free_mac, is_mac_free, is_routed
+from alcor.features.network.rules import carrier, segment_on
+from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free, is_routed
 from alcor.features.port.model import (
     BY_ADDRESS,
     BY_DEVICE,
@@ -38,7 +38,7 @@ from alcor.features.port.pairs import (
 )
 from alcor.features.security_group.model import GROUP_SET
 from alcor.features.security_group.rules import default_group, group_set_of, visible_group
-from alcor.features.subnet.model import Subnet
+from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.goal.declare import Report
 from alcor.resource.declare import Computed, Context, Extends, Extension, Notice, Resource, RestFeature
 from alcor.store.declare import Change
@@ -232,6 +232,21 @@ def _on_segment(txn: Txn, ctx: Context, port: Port) -> Port:
         return msgspec.structs.replace(port, fixed_ips=allocate_addresses(txn, ctx, port, None))
     check_host(txn, port)
     return port
+
+
+def check_host(txn: Txn, port: Port) -> None:
+    """Raises Conflict where the port's addresses are of no use on its host: they are another segment's."""
+    subnets = [txn.get(SUBNET, fixed.subnet_id) for fixed in port.fixed_ips or ()]
+    needed = {subnet.segment_id for subnet in subnets if subnet.segment_id}
+    if not needed:
+        return
+    segment = segment_on(txn, txn.get(NETWORK, port.network_id), port.host)
+    if segment is None or needed != {segment.id}:
+        raise Conflict(
+            f"Host {port.host} is not connected to a segment where the existing fixed_ips on port {port.id} will"
+            " function given the routed network topology.",
+            type="HostNotCompatibleWithFixedIps",
+        )
 
 
 def bound(txn: Txn, port: Port, host: str) -> Port:
