@@ -37,7 +37,7 @@ class Figure:
     """One line of a benchmark: what was measured in each round, and what it should be."""
 
     name: str
-    unit: str  # "/s" is better when it is more, any other when it is less
+    unit: str  # "/s" and "x" (times) are better when they are more, any other when it is less
     rounds: list[float]
     least: float | None = None  # what counts as done
     aim: float | None = None
@@ -50,7 +50,7 @@ class Figure:
 
     def reaches(self, bound: float) -> bool:
         """Whether the median is as good as `bound`."""
-        return self.median >= bound if self.unit == "/s" else self.median <= bound
+        return self.median >= bound if self.unit in ("/s", "x") else self.median <= bound
 
     def __str__(self) -> str:
         spread = ""
@@ -198,11 +198,12 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._answer: asyncio.Future[bytes] | None = None
+        self.is_kept = True  # by the server, for another request
 
     @classmethod
-    async def open(cls, port: int) -> Connection:
-        """A connection to a port of this machine."""
-        _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+    async def open(cls, port: int, host: str = "127.0.0.1") -> Connection:
+        """A connection to a port, of this machine if nothing else is said."""
+        _, connection = await asyncio.get_running_loop().create_connection(cls, host, port)
         return connection
 
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
@@ -237,6 +238,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """All of the answer is there."""
+        self.is_kept = self._parser.should_keep_alive()
         body, self._body = b"".join(self._body), []
         answer, self._answer = self._answer, None
         if answer is None or answer.done():
