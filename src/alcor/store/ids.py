@@ -5,7 +5,7 @@ No call moves more than a leaf or a part, so no change stalls the loop however m
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from alcor.store.declare import Key
 
@@ -145,19 +145,19 @@ class KeyedIds:
         elif left is not bucket:
             part[key if bucket is not None else self._lean(key)] = left
 
-    def extend(self, ids: Sequence[str], keys: Sequence[Key]) -> None:
+    def extend(self, ids: Iterable[str], keys: Iterable[Key]) -> None:
         """Adds ids in order, all greater than those that are there, each under the key at its place; no pair twice."""
-        if len(set(keys)) * 4 <= len(keys):
-            under: dict[Key, list[str]] = {}
-            for own_id, key in zip(ids, keys, strict=True):
-                under.setdefault(key, []).append(own_id)
-            for key, some in under.items():
-                self._append(key, some)
-            return
         parts, lean = self._parts, self._lean
         for own_id, key in zip(ids, keys, strict=True):
             part = parts[hash(key) & _PART_MASK]
-            if part.setdefault(lean(key) if type(key) is tuple else key, own_id) is not own_id:
+            bucket = part.setdefault(lean(key) if type(key) is tuple else key, own_id)
+            if bucket is own_id:
+                continue
+            if type(bucket) is list:
+                bucket.append(own_id)
+            elif type(bucket) is str:
+                part[key] = [bucket, own_id]
+            else:
                 self._append(key, [own_id])
 
     def count(self, key: Key) -> int:

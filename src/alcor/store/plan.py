@@ -56,12 +56,12 @@ class TablePlan:
             if key or not skip_empty
         ]
         for index in self.others:
-            found += [(index, key) for key in _distinct(index.keys(stored))]
+            found += [(index, key) for key in distinct(index.keys(stored))]
         return found
 
     def held(self, stored: Stored) -> list[Holding]:
         """Which numbers of the pools the object holds."""
-        return [(pool, *each) for pool in self.table.pools for each in _distinct(pool.holds(stored))]
+        return [(pool, *each) for pool in self.table.pools for each in distinct(pool.holds(stored))]
 
     def encode(self, new: Stored, old: Stored | None, old_row: bytes | None) -> bytes:
         """`new` as it is stored: with the fields of `old_row` that this process does not know."""
@@ -83,7 +83,8 @@ def reader_of(fields: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
-def _distinct(keys: Any) -> tuple[Any, ...]:
+def distinct(keys: Any) -> tuple[Any, ...]:
+    """The keys, each once."""
     found = keys if type(keys) is tuple else tuple(keys)
     return found if len(found) < 2 else tuple(dict.fromkeys(found))
 

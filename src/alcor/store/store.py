@@ -325,8 +325,6 @@ class Store:
         gc.disable()  # nothing that is loaded is garbage, and to look for some costs as much as to load
         try:
             position = await self._log.load(loading.add)
-            for _ in loading.settle():
-                await asyncio.sleep(0)
         finally:
             gc.enable()
         loading.finish(position)

@@ -14,14 +14,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from alcor.store.declare import Index, Key, Pool, Position, Schema, Stored, Table, own_id
 from alcor.store.ids import KeyedIds, OwnIds
-from alcor.store.plan import TablePlan, plans_of
+from alcor.store.plan import TablePlan, distinct, plans_of
 from alcor.store.pools import HeldNumbers
 from alcor.store.rows import Rows, Scan
 
 T = TypeVar("T", bound=Stored)
 
 START = Position(0, "")  # of a log in which nothing was written
-_WAITING_MAX = 4000  # ids of one index that a load enters at once
 _DECODED_MAX = 8192  # objects of one table that are kept decoded; all are dropped when more were read
 
 
@@ -205,8 +204,6 @@ class Tables:
         """Replaces everything by `rows`."""
         loading = self.loading()
         loading.add(sorted(rows))
-        for _ in loading.settle():
-            pass
         loading.finish(position)
 
     def loading(self) -> Loading:
@@ -229,8 +226,6 @@ class Loading:
         self._tables = tables
         self._held = held
         self._last: dict[str, str] = {}  # the greatest id of each table so far
-        # Ids and their keys that wait: entered many at once, those of few keys cost a fraction.
-        self._waiting: dict[Index[Any], tuple[list[str], list[Key]]] = {}
 
     def add(self, rows: Sequence[Row]) -> None:
         """Adds objects. Those of one table come in order of id, also from call to call."""
@@ -238,8 +233,6 @@ class Loading:
             plan = self._tables.plans.get(name)
             if plan is not None:
                 self._add(plan, list(some))
-        for index in [index for index, (ids, _) in self._waiting.items() if len(ids) >= _WAITING_MAX][:2]:
-            self._enter(index)
 
     def _add(self, plan: TablePlan, rows: Sequence[Row]) -> None:
         held = self._held
@@ -251,54 +244,33 @@ class Loading:
             return
         decode = plan.decode
         stored = [decode(row[2]) for row in rows]
-        for (index, skip_empty), column in zip(
-            plan.fields, zip(*map(plan.read_fields, stored), strict=True), strict=True
-        ):
+        columns = zip(*map(plan.read_fields, stored), strict=True)
+        for (index, skip_empty), column in zip(plan.fields, columns, strict=True):
             if not skip_empty or all(column):
-                self._wait(index, ids, column)
+                self._extend(index, ids, column)
             elif any(column):
-                self._wait_each(index, ids, [(key,) if key else () for key in column])
+                self._extend_each(index, ids, [(key,) if key else () for key in column])
         for index in plan.others:
-            if isinstance(held.indexes[index], KeyedIds):  # the rows are the others
-                self._wait_each(index, ids, map(index.keys, stored))
+            self._extend_each(index, ids, map(index.keys, stored))
         for pool in plan.table.pools:
             numbers = held.pools[pool]
             for each in stored:
                 for key, number in pool.holds(each):
                     numbers.hold(key, number)
 
-    def _wait(self, index: Index[Any], ids: Iterable[str], keys: Iterable[Key]) -> None:
-        waiting = self._waiting.get(index)
-        if waiting is None:
-            waiting = self._waiting[index] = ([], [])
-        waiting[0].extend(ids)
-        waiting[1].extend(keys)
-
-    def _wait_each(
-        self, index: Index[Any], ids: Iterable[str], keys_of_each: Iterable[Iterable[Key]]
-    ) -> None:
-        pairs = [
-            (own_id, key)
-            for own_id, keys in zip(ids, keys_of_each, strict=True)
-            for key in dict.fromkeys(keys)
-        ]
-        if pairs:
-            self._wait(index, *zip(*pairs, strict=True))
-
-    def _enter(self, index: Index[Any]) -> None:
+    def _extend(self, index: Index[Any], ids: Iterable[str], keys: Iterable[Key]) -> None:
         into = self._held.indexes[index]
-        assert isinstance(into, KeyedIds), "nothing waits for an index that is kept nowhere"
-        into.extend(*self._waiting.pop(index))
+        if isinstance(into, KeyedIds):  # the rows are the others
+            into.extend(ids, keys)
 
-    def settle(self) -> Iterator[None]:
-        """Enters what waits, pausing every few milliseconds."""
-        for index in list(self._waiting):
-            self._enter(index)
-            yield
+    def _extend_each(self, index: Index[Any], ids: Iterable[str], keys_of_each: Iterable[Any]) -> None:
+        of_each = zip(ids, keys_of_each, strict=True)
+        pairs = [(own_id, key) for own_id, keys in of_each for key in distinct(keys)]
+        if pairs:
+            self._extend(index, *zip(*pairs, strict=True))
 
     def finish(self, position: Position) -> None:
-        """Makes it the state, once it is settled."""
-        assert not self._waiting, "a load that is not settled"
+        """Makes it the state."""
         self._tables.replace(self._held, position)
 
 
