@@ -19,6 +19,7 @@ import pytest
 
 from alcor.base.errors import Unavailable
 from alcor.store.declare import Position
+from alcor.store.log import sqlite_file
 from alcor.store.log.contract import LogFault
 from alcor.store.log.sqlite import SqliteLog
 from alcor.store.store import Store
@@ -192,6 +193,38 @@ def put(way: str, older: Path, path: Path) -> None:
             path.with_name(path.name + side).unlink()
         shutil.copy(older, path.with_name("new"))
         path.with_name("new").rename(path)
+
+
+@pytest.mark.parametrize("when", ["before it is opened", "before it is read", "after it was read"])
+async def test_a_log_that_is_replaced_while_it_is_opened_is_not_mixed_with_the_old_one(
+    open_store: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    first = await open_store()
+    await first.submit(add_net("a"))
+    older = copy_of(open_store.path, tmp_path / "older")
+    await first.submit(add_net("lost"))
+    set_up, connect = sqlite_file._set_up, apsw.Connection
+
+    def replace(at: str) -> None:
+        if when == at and older.exists():
+            older.rename(open_store.path)
+
+    def connected(name: str, flags: int) -> apsw.Connection:
+        replace("before it is opened")
+        connection = connect(name, flags=flags)
+        replace("before it is read")
+        return connection
+
+    def read(connection: apsw.Connection, path: Path, *, may_create: bool) -> None:
+        set_up(connection, path, may_create=may_create)
+        replace("after it was read")
+
+    monkeypatch.setattr(apsw, "Connection", connected)
+    monkeypatch.setattr(sqlite_file, "_set_up", read)
+    second = await open_store()
+    await converged([first, second], {"a"})
+    await second.submit(add_net("b"))
+    await converged([first, second], {"a", "b"})
 
 
 async def test_stores_that_write_while_the_log_is_replaced_agree_in_the_end(

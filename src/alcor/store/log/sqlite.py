@@ -7,11 +7,12 @@ The pen is SQLite's own write lock, so any program may write the file, and none 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar, cast
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, TypeVar, cast
 
 import apsw
 
@@ -47,19 +48,53 @@ class _Hand:
     def __init__(self, path: Path, name: str) -> None:
         self.connector = Connector(path)
         self._path = path
-        self._thread = ThreadPoolExecutor(1, name)
-        self._is_closed = False
+        self._name = name
+        self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._working = Lock()
 
-    async def do(self, work: Callable[[], R]) -> R:
-        """What `work` answers. Raises LogFault where SQLite does not."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, work)
+    def do(self, work: Callable[[], R]) -> asyncio.Future[R]:
+        """What `work` answers, done by the thread in the order asked. Raises LogFault where SQLite does not answer."""
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._asked.put((work, answer))
+        return answer
+
+    def do_at_once(self, work: Callable[[apsw.Connection], R | None]) -> R | None:
+        """What `work` answers, done here, for a wait of the loop costs more than what never waits for the disk.
+
+        None where the thread is at work, where the file is not open yet, or was replaced, or SQLite does not answer.
+        """
+        if not self._working.acquire(blocking=False):
+            return None
+        try:
+            connection = self.connector.opened()
+            return None if connection is None else work(connection)
+        except apsw.Error:
+            return None  # the thread will say what is wrong, if it still is
+        finally:
+            self._working.release()
 
     async def close(self) -> None:
         """Ends after what was asked before."""
-        if not self._is_closed:
-            self._is_closed = True
-            await asyncio.get_running_loop().run_in_executor(self._thread, self.connector.close)
-            self._thread.shutdown()
+        if self._thread is not None:
+            await self.do(self.connector.close)
+            self._asked.put(None)
+            self._thread = None
+
+    def _run(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            work, answer = asked
+            result, fault = None, None
+            with self._working:
+                try:
+                    result = self._answer(work)
+                except BaseException as error:  # noqa: BLE001 - whatever it is, it is the asker's
+                    fault = error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                answer.get_loop().call_soon_threadsafe(_settle, answer, result, fault)
 
     def _answer(self, work: Callable[[], R]) -> R:
         try:
@@ -71,13 +106,28 @@ class _Hand:
             raise LogFault(reason(self._path, error)) from error
 
 
+_Asked = tuple[Callable[[], Any], asyncio.Future[Any]]
+
+
+def _settle(answer: asyncio.Future[Any], result: object, fault: BaseException | None) -> None:
+    if answer.done():
+        return
+    if fault is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(fault)
+
+
 class SqliteLog:
-    """Fulfils `store.log.contract.Log`: one hand writes, one reads, and one writes the write-ahead log back."""
+    """Fulfils `store.log.contract.Log`: one hand writes, one reads, one looks where the head is, and one writes the
+    write-ahead log back.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._pen = _Hand(self._path, "log-pen")
         self._eyes = _Hand(self._path, "log-eyes")
+        self._look = _Hand(self._path, "log-look")
         self._keeper = _Hand(self._path, "log-keeper")
         self._keeping: asyncio.Task[None] | None = None
         self._is_kept = False  # the keeper has written back all but what was committed meanwhile
@@ -94,7 +144,7 @@ class SqliteLog:
         """Lets go of the pen and the file."""
         if self._keeping is not None:
             await self._keeping
-        for hand in (self._keeper, self._pen, self._eyes):
+        for hand in (self._keeper, self._pen, self._look, self._eyes):
             await hand.close()
 
     async def load(self, take: Callable[[Sequence[Row]], None]) -> Position:
@@ -113,7 +163,9 @@ class SqliteLog:
 
     async def head(self) -> Position:
         """The position of the last committed turn. Raises LogFault."""
-        return await self._eyes.do(lambda: _head(self._eyes.connector.get()))
+        look = self._look
+        found = look.do_at_once(_head)
+        return await look.do(lambda: _head(look.connector.get())) if found is None else found
 
     async def follow(self, after: Position, limit: int) -> Sequence[Turn] | Reset:
         """The next whole turns after a position, or Reset. Raises LogFault."""
@@ -121,7 +173,8 @@ class SqliteLog:
 
     async def take_pen(self, wait_s: float) -> Position:
         """Takes SQLite's write lock; answers the head. Raises PenHeld, LogFault."""
-        return await self._pen.do(lambda: self._take_pen(wait_s))
+        taken = self._pen.do_at_once(self._take_free_pen)
+        return await self._pen.do(lambda: self._take_pen(wait_s)) if taken is None else taken
 
     async def append(self, expected: Position, turn: Turn) -> None:
         """Commits a turn on top of `expected`. Raises HeadMoved, LogFault, OutcomeUnknown."""
@@ -131,7 +184,8 @@ class SqliteLog:
 
     async def drop_pen(self) -> None:
         """Ends a turn that wrote nothing."""
-        await self._pen.do(self._roll_back)
+        if not self._pen.do_at_once(_rolled_back):
+            await self._pen.do(self._roll_back)
 
     async def find_turn(self, turn_id: str, after: Position) -> Position | None:
         """Where a turn is in the log after `after`, or None. Raises LogFault."""
@@ -140,6 +194,12 @@ class SqliteLog:
     async def trim(self, before_s: float, limit: int) -> int:
         """Forgets the oldest history. Raises PenHeld, LogFault."""
         return await self._pen.do(lambda: self._trim(before_s, limit))
+
+    def _take_free_pen(self, connection: apsw.Connection) -> Position | None:
+        """Takes the pen if nobody holds it or stands in line for it, and nothing is to be done before."""
+        with self._pen.connector.line.head(0) as is_first:
+            is_taken = is_first and not self._is_kept and _rolled_back(connection) and self._begin(connection)
+        return _head(connection) if is_taken else None
 
     def _take_pen(self, wait_s: float) -> Position:
         self._roll_back()
@@ -150,15 +210,15 @@ class SqliteLog:
                 _checkpoint(self._pen.connector.get())
         deadline = time.monotonic() + wait_s
         with self._pen.connector.line.head(min(wait_s, _LINE_S)):
-            while not self._begin():
+            while not self._begin(self._pen.connector.get()):
                 if time.monotonic() >= deadline:
                     raise PenHeld(self._who_holds(wait_s))
                 time.sleep(_POLL_S)
         return _head(self._pen.connector.get())
 
-    def _begin(self) -> bool:
+    def _begin(self, connection: apsw.Connection) -> bool:
         try:
-            self._pen.connector.get().execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
             return False
         if not self._pen.connector.is_current():  # replaced between the look and the lock
@@ -172,9 +232,7 @@ class SqliteLog:
         return f"{who} has held the log {self._path} for more than {wait_s:g} s: resume it (kill -CONT) or end it."
 
     def _roll_back(self) -> None:
-        connection = self._pen.connector.get()
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _rolled_back(self._pen.connector.get())
 
     def _append(self, expected: Position, turn: Turn) -> int:
         connection = self._pen.connector.get()
@@ -229,6 +287,12 @@ class SqliteLog:
 def _head(connection: apsw.Connection) -> Position:
     revision, turn = next(connection.execute("SELECT revision, turn FROM meta"))
     return Position(revision, turn.hex())
+
+
+def _rolled_back(connection: apsw.Connection) -> bool:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    return True
 
 
 def _checkpoint(connection: apsw.Connection) -> tuple[int, int]:

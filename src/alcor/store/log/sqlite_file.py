@@ -60,11 +60,11 @@ class Line:
         self._path = path.with_name(path.name + "-line")
         self._file = -1
 
-    def head(self, wait_s: float) -> AbstractContextManager[None]:
-        """Stands at the head of the line; goes on without where the line does not move within `wait_s`."""
+    def head(self, wait_s: float) -> AbstractContextManager[bool]:
+        """Stands at the head of the line (True); goes on without (False) where it does not move within `wait_s`."""
         return self._locked(_HEAD, wait_s)
 
-    def opening(self) -> AbstractContextManager[None]:
+    def opening(self) -> AbstractContextManager[bool]:
         """Opens or replaces alone; goes on all the same where a process stopped in the middle of that."""
         return self._locked(_OPENING, _OPEN_S)
 
@@ -85,10 +85,10 @@ class Line:
             self._file = -1
 
     @contextmanager
-    def _locked(self, byte: int, wait_s: float) -> Iterator[None]:
+    def _locked(self, byte: int, wait_s: float) -> Iterator[bool]:
         is_locked = self._lock(byte, wait_s)
         try:
-            yield
+            yield is_locked
         finally:
             if is_locked:
                 self._set(byte, fcntl.F_UNLCK)
@@ -122,15 +122,28 @@ class Opened:
         self._path = path
         create = apsw.SQLITE_OPEN_CREATE if may_create else 0
         with line.opening():
-            _put_strange_sides_away(path, line)
-            self.connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | create)
-            self._identity = _identity(path)
-            try:
-                _set_up(self.connection, path, may_create=may_create)
-            except BaseException:
-                self.connection.close()
-                raise
-            line.write(_note(path))
+            while not self._open(line, apsw.SQLITE_OPEN_READWRITE | create, may_create=may_create):
+                pass  # another file was put in place meanwhile
+
+    def _open(self, line: Line, flags: int, *, may_create: bool) -> bool:
+        """Whether what was opened is the file that has the name, and had it all the time."""
+        before = _identity(self._path)
+        self.connection = apsw.Connection(str(self._path), flags=flags)
+        self._identity = _identity(self._path)
+        if self._identity != before:  # it may be either; nothing was read yet
+            self.connection.close()
+            return False
+        _put_strange_sides_away(self._path, self._identity, line)
+        try:
+            _set_up(self.connection, self._path, may_create=may_create)
+        except BaseException:
+            self.connection.close()
+            raise
+        if not self.is_current():
+            self.close()
+            return False
+        line.write(f"{self._identity} has {_identity(_sides(self._path)[0])}")
+        return True
 
     def is_current(self) -> bool:
         """Whether the path still names the file that this connection is to."""
@@ -165,6 +178,11 @@ class Connector:
             # Instead of SQLite's own way to write it back, which is within some commit.
             self._opened.connection.set_wal_hook(self._count_pages)
         return self._opened.connection
+
+    def opened(self) -> apsw.Connection | None:
+        """The connection, if it is open to the right file."""
+        opened = self._opened
+        return opened.connection if opened is not None and opened.is_current() else None
 
     def another(self) -> Opened:
         """One more connection to the same file."""
@@ -218,22 +236,18 @@ def _sides(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
-def _note(path: Path) -> str:
-    return f"{_identity(path)} has {_identity(_sides(path)[0])}"
-
-
-def _put_strange_sides_away(path: Path, line: Line) -> None:
+def _put_strange_sides_away(path: Path, identity: _Identity | None, line: Line) -> None:
     """Renames the write-ahead log of a file whose place another has taken: SQLite would play it into that one."""
     wal, shm = _sides(path)
     owner, _, owned = line.read().partition(" has ")
-    if path.exists() and wal.exists() and owned == str(_identity(wal)) and owner != str(_identity(path)):
+    if wal.exists() and owned == str(_identity(wal)) and owner != str(identity):
         wal.rename(wal.with_name(f"{wal.name}-of-another-file"))
         shm.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> _Identity | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - several times a turn: Path.stat costs twice as much
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
