@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many addresses are used, over REST."""
 
-from tests.features.door import Door
+import asyncio
+from pathlib import Path
+
+from tests.features.door import Door, open_door
 
 DETAILS = "ip_availability_details"
 
@@ -71,3 +74,16 @@ async def test_addresses_inside_and_outside_of_pools_are_told_apart(api: Door) -
 async def test_each_network_is_listed_once(api: Door) -> None:
     await api.create_many("network", [{"name": f"n{number}"} for number in range(90)])
     assert len({each["network_id"] for each in await available(api)}) == 90
+
+
+async def test_others_are_served_while_a_long_answer_is_made(tmp_path: Path) -> None:
+    async with open_door(
+        tmp_path, slice_ms_max=1e-6, quota_network=-1
+    ) as api:  # a slice is over after each network
+        (network, *_) = await api.create_many("network", [{} for _ in range(500)])
+        long = asyncio.create_task(available(api))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await api.show("network", network["id"])
+        assert not long.done()
+        assert len(await long) == 500

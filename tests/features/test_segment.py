@@ -208,3 +208,179 @@ async def test_segment_that_a_bound_port_uses_stays(door: Door) -> None:
     assert port["id"] in refusal["message"]
     await door.delete("port", port["id"])
     await door.delete("segment", segment["id"])
+
+
+async def routes_of(door: Door, subnet: dict[str, Any]) -> list[tuple[str, str]]:
+    shown = await door.show("subnet", subnet["id"])
+    return [(route["destination"], route["nexthop"]) for route in shown["host_routes"]]
+
+
+async def test_subnets_of_segments_have_routes_to_each_other_through_their_gateways(door: Door) -> None:
+    network, segments, (left, right) = await routed(door)
+    assert await routes_of(door, left) == [("10.0.1.0/24", "10.0.0.1")]
+    assert right["host_routes"] == [{"destination": "10.0.0.0/24", "nexthop": "10.0.1.1"}]
+
+    beside = await in_segment(door, network, segments[0], "10.0.2.0/24")
+    assert await routes_of(door, beside) == [("10.0.1.0/24", "10.0.2.1")]
+    assert await routes_of(door, right) == [("10.0.0.0/24", "10.0.1.1"), ("10.0.2.0/24", "10.0.1.1")]
+    assert len(await routes_of(door, left)) == 1
+
+    six = {"network_id": network["id"], "ip_version": 6, "segment_id": segments[0]["id"]}
+    other_version = await door.create("subnet", cidr="2001:db8::/64", **six)
+    assert other_version["host_routes"] == []
+
+    await door.delete("subnet", left["id"])
+    assert await routes_of(door, right) == [("10.0.2.0/24", "10.0.1.1")]
+    revision = (await door.show("subnet", right["id"]))["revision_number"]
+    await door.delete("subnet", other_version["id"])
+    assert (await door.show("subnet", right["id"]))["revision_number"] == revision
+
+
+async def test_routes_to_peers_follow_the_gateway_and_spare_what_users_routed(door: Door) -> None:
+    _, _, (left, right) = await routed(door)
+    await door.update("subnet", left["id"], gateway_ip="10.0.0.254", allocation_pools=[])
+    assert await routes_of(door, left) == [("10.0.1.0/24", "10.0.0.254")]
+    own = {"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"}
+    await door.update("subnet", left["id"], host_routes=[own])
+    assert await routes_of(door, left) == [("192.0.2.0/24", "10.0.0.9"), ("10.0.1.0/24", "10.0.0.254")]
+
+    wide = {"destination": "10.0.0.0/16", "nexthop": "10.0.1.7"}
+    await door.update("subnet", right["id"], host_routes=[wide])
+    assert await routes_of(door, right) == [("10.0.0.0/16", "10.0.1.7")]
+    await door.update("subnet", left["id"], gateway_ip=None)
+    assert await routes_of(door, left) == [("192.0.2.0/24", "10.0.0.9")]
+
+
+async def test_subnets_without_segments_have_the_routes_that_they_were_given_alone(door: Door) -> None:
+    network = await door.create("network")
+    subnets = [await in_segment(door, network, None, f"10.0.{n}.0/24") for n in range(2)]
+    assert [await routes_of(door, subnet) for subnet in subnets] == [[], []]
+
+
+async def test_more_routes_than_a_subnet_may_have_are_refused(tmp_path: Path) -> None:
+    async with open_door(
+        tmp_path, host_routes_max=1, network_vlan_ranges=(("one", 1, 9), ("two", 1, 9))
+    ) as door:
+        ways = [way("vlan", "one"), way("vlan", "two"), way("vxlan")]
+        network = await door.create("network", segments=ways)
+        segments = await door.list("segments", network_id=network["id"])
+        made = [
+            await in_segment(door, network, each, f"10.0.{n}.0/24") for n, each in enumerate(segments[:2])
+        ]
+        fields = {"network_id": network["id"], "ip_version": 4, "cidr": "10.9.0.0/24"}
+        third = {**fields, "segment_id": segments[2]["id"]}
+        assert await refused(door, "subnet", 400, **third) == "HostRoutesExhausted"
+        beside = {**third, "gateway_ip": None}
+        assert await refused(door, "subnet", 400, **beside) == "HostRoutesExhausted"
+        assert [len(await routes_of(door, each)) for each in made] == [1, 1]
+
+
+async def test_subnet_whose_addresses_are_routed_needs_no_segment(door: Door) -> None:
+    network, _, subnets = await routed(door)
+    given = {"network_id": network["id"], "ip_version": 4}
+    owners = ["network:routed", "network:floatingip"]
+    outer = await door.create("subnet", cidr="192.0.2.0/24", service_types=owners, **given)
+    assert outer["segment_id"] is None
+    fields = {**given, "cidr": "10.9.0.0/24"}
+    assert await refused(door, "subnet", 400, **fields) == "SubnetsNotAllAssociatedWithSegments"
+
+    port = await door.create("port", network_id=network["id"], device_owner="compute:nova")
+    assert (port["fixed_ips"], port["ip_allocation"]) == ([], "deferred")
+    port = await door.update("port", port["id"], **{"binding:host_id": "one"})
+    assert [fixed["subnet_id"] for fixed in port["fixed_ips"]] == [subnets[0]["id"]]
+    for place in ({}, {"binding:host_id": "nowhere"}):
+        floating = await door.create(
+            "port", network_id=network["id"], device_owner="network:floatingip", **place
+        )
+        assert [fixed["subnet_id"] for fixed in floating["fixed_ips"]] == [outer["id"]]
+        assert floating["ip_allocation"] == "immediate"
+
+
+async def test_routed_subnet_may_come_before_those_of_segments(door: Door) -> None:
+    network = await door.create("network", segments=[way("vlan", "one", 7), way("vlan", "two", 7)])
+    given = {"network_id": network["id"], "ip_version": 4}
+    await door.create("subnet", cidr="192.0.2.0/24", service_types=["network:routed"], **given)
+    (segment, _) = await door.list("segments", network_id=network["id"])
+    assert (await in_segment(door, network, segment, "10.0.0.0/24"))["segment_id"] == segment["id"]
+    fields = {**given, "cidr": "10.9.0.0/24"}
+    assert await refused(door, "subnet", 400, **fields) == "SubnetsNotAllAssociatedWithSegments"
+
+
+async def test_ipv6_addresses_of_a_routed_network_are_made_of_the_mac_in_the_hosts_segment(
+    door: Door,
+) -> None:
+    network, segments, _ = await routed(door)
+    slaac = [
+        await door.create(
+            "subnet",
+            network_id=network["id"],
+            ip_version=6,
+            cidr=f"2001:db8:{n}::/64",
+            segment_id=segment["id"],
+            ipv6_ra_mode="slaac",
+            ipv6_address_mode="slaac",
+        )
+        for n, segment in enumerate(segments)
+    ]
+    fields = {"network_id": network["id"], "mac_address": "fa:16:3e:00:00:01"}
+    port = await door.create("port", **fields)
+    assert (port["fixed_ips"], port["ip_allocation"]) == ([], "deferred")
+    port = await door.update("port", port["id"], **{"binding:host_id": "two"})
+    (six,) = [fixed for fixed in port["fixed_ips"] if ":" in fixed["ip_address"]]
+    assert six == {"subnet_id": slaac[1]["id"], "ip_address": "2001:db8:1:0:f816:3eff:fe00:1"}
+    assert len(port["fixed_ips"]) == 2
+
+    asked = await door.create("port", network_id=network["id"], fixed_ips=[{"subnet_id": slaac[0]["id"]}])
+    assert {fixed["subnet_id"] for fixed in asked["fixed_ips"]} == {slaac[0]["id"]}
+    url, move = f"/v2.0/ports/{asked['id']}", {"port": {"binding:host_id": "two"}}
+    assert (await door.refused("PUT", url, move, 409))["type"] == "HostNotCompatibleWithFixedIps"
+
+
+async def test_host_whose_segment_has_no_subnet_takes_no_port(door: Door) -> None:
+    network, _, subnets = await routed(door)
+    await door.delete("subnet", subnets[0]["id"])
+    fields = {"network_id": network["id"], "binding:host_id": "one"}
+    assert await refused(door, "port", 409, **fields) == "HostNotConnectedToAnySegment"
+
+
+async def test_networks_are_found_by_one_of_their_segments(door: Door) -> None:
+    several = await door.create("network", segments=[way("vlan", "one", 7), way("vxlan", None, 9)])
+    alone = await door.create("network", **way("vlan", "one", 8))
+
+    async def found(**filters: str) -> set[str]:
+        return {each["id"] for each in await door.list("networks", **filters)}
+
+    assert await found(**{TYPE: "vlan"}) == {several["id"], alone["id"]}
+    assert await found(**{TYPE: "vxlan"}) == {several["id"]}
+    assert await found(**{TYPE: "vlan", NUMBER: "7"}) == {several["id"]}
+    assert await found(**{TYPE: "vlan", NUMBER: "9"}) == set()
+    assert await found(**{WHERE: "one"}) == {several["id"], alone["id"]}
+    assert await found(**{WHERE: "one", NUMBER: "8"}) == {alone["id"]}
+    assert await found(**{TYPE: "flat"}) == set()
+
+
+async def test_subport_inherits_the_tag_of_the_segment_that_its_host_has(door: Door) -> None:
+    network = await door.create("network", segments=[way("vlan", "one", 7), way("vlan", "two", 8)])
+    for host in ("one", "two"):
+        await door.register_host(host, mappings={host: "br-phys"})
+    plain = await door.create("network", **way("flat", "two"))
+    for host, tag in (("two", 8), ("", 7)):
+        parent = await door.create("port", network_id=plain["id"], **{"binding:host_id": host})
+        sub = await door.create("port", network_id=network["id"])
+        trunk = await door.create(
+            "trunk",
+            port_id=parent["id"],
+            sub_ports=[{"port_id": sub["id"], "segmentation_type": "inherit"}],
+        )
+        assert [each["segmentation_id"] for each in trunk["sub_ports"]] == [tag]
+
+
+async def test_port_asks_placement_for_the_physical_network_of_the_first_segment(door: Door) -> None:
+    network = await door.create("network", segments=[way("vlan", "one", 7), way("vxlan")])
+    policy = await door.create("policy", name="least")
+    url = f"/v2.0/qos/policies/{policy['id']}/minimum_bandwidth_rules"
+    status, _ = await door.ask("POST", url, {"minimum_bandwidth_rule": {"min_kbps": 1000}})
+    assert status == 201
+    port = await door.create("port", network_id=network["id"], qos_policy_id=policy["id"])
+    (group,) = port["resource_request"]["request_groups"]
+    assert group["required"] == ["CUSTOM_PHYSNET_ONE", "CUSTOM_VNIC_TYPE_NORMAL"]

@@ -180,8 +180,12 @@ async def _list(
             raise ClientGoneError
         if stored:
             page.add(stored)
-            yield comma + encode(noun.answers(asked, query.fields, tables, stored))[1:-1]
+        step = noun.resource.answered_at_once or len(stored) or 1
+        for start in range(0, len(stored), step):
+            some = stored[start : start + step]
+            yield comma + encode(noun.answers(asked, query.fields, tables, some))[1:-1]
             comma = b","
+            await breath.take()
         await breath.take()
     links = _links(request, query, page)
     yield b'],"%s_links":%s}' % (plural.encode(), encode(links)) if links else b"]}"

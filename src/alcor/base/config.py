@@ -125,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flat_networks: Annotated[Names, S("names", "Physical networks that may carry untagged networks; `*`: any, empty: none.")] = Names(("*",))
     base_mac: Annotated[Mac, S("MAC", "First three bytes (four, if the fourth is not 00) of generated MACs.")] = Mac("fa:16:3e:00:00:00")
     global_physnet_mtu: Annotated[int, S("bytes", "MTU of the network between hosts; networks get it less the tunnel's header.", low=1_280, high=65_535)] = 1_500
+    host_routes_max: Annotated[int, S("routes", "Host routes of one subnet, with those to the subnets of its network's other segments.", low=0, high=10_000)] = 20
     address_pairs_max: Annotated[int, S("pairs", "Allowed address pairs of one port.", low=0, high=1_000)] = 10
 
     service_providers: Annotated[Providers, S("type:name:driver,...", "Who serves what flavors offer; `:default` behind the one that serves where none is chosen.")] = Providers(())

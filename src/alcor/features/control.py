@@ -20,7 +20,7 @@ from alcor.features.flavor.model import FLAVOR, SERVICE_PROFILE
 from alcor.features.flavor.rules import REST as FLAVOR_REST
 from alcor.features.ip_availability.rules import REST as IP_AVAILABILITY_REST
 from alcor.features.network import goal as network_goal
-from alcor.features.network.model import NETWORK, SEGMENT
+from alcor.features.network.model import NETWORK, SEGMENT, SEGMENT_RANGE
 from alcor.features.network.rules import REST as NETWORK_REST
 from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
@@ -96,6 +96,7 @@ SCHEMA = Schema(
         FLAVOR,
         NETWORK,
         SEGMENT,
+        SEGMENT_RANGE,
         NETWORK_ZONES,
         ADDRESS_SCOPE,
         SUBNET_POOL,

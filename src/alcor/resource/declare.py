@@ -58,6 +58,9 @@ class Api:
     matches: Callable[[Any, str], bool] | None = (
         None  # field value, filter text -> match; default: equality after conversion
     )
+    # Of an object with several parts, the property that lists them, each with this field: filters ask them instead,
+    # and all that name the same property ask for one part.
+    parts: str = ""
 
 
 class Standard(Stored, frozen=True, kw_only=True):
@@ -233,6 +236,9 @@ class Resource(Generic[T]):
         None  # run first in each request's turn and before lists (default group)
     )
     quota: str = ""  # name of the quota; "" has none
+    # Objects of a list between two pauses, where answers are long (nothing of an answer may need that the object is
+    # still there). 0: as many as were found at once.
+    answered_at_once: int = 0
     is_marker_needed: bool = False  # a page after what is not there is NotFound, not the first
     is_change_masked: bool = False  # PUT of what is only shared with the caller is NotFound, not Forbidden
     access: Access = "owner"  # who may use the noun at all

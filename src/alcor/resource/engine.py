@@ -393,7 +393,7 @@ class Looking:
     def __init__(self, tables: Tables) -> None:
         self.get, self.peek, self.find = tables.get, tables.peek, tables.find
         self.first, self.count = tables.first, tables.count
-        self.is_held, self.scan = tables.is_held, tables.scan
+        self.is_held, self.lowest_free, self.scan = tables.is_held, tables.lowest_free, tables.scan
 
     def insert(self, table: Table[Any], new: Any) -> None:
         raise _WouldWriteError

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeVar, get_origin
 
 import msgspec
@@ -43,16 +44,21 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
     """What an object must fulfil to be listed, visibility first. Raises Invalid for a value that has no meaning."""
     sees = shape.gate.sees(tables, asked)
     found = [sees] if sees is not None else []
+    of_parts: dict[str, list[Predicate[Any]]] = {}
     for name, texts in query.filters.items():
         attribute, computed = shape.by_name.get(name), shape.computed_by_name.get(name)
         if name == CHANGED_SINCE:
             found.append(_since(texts))
         elif name in shape.tag_filters:
             found.append(tags.fulfils(name, texts))
+        elif attribute is not None and attribute.api.parts:
+            of_part = _matches(attribute, attrgetter(attribute.field), texts)
+            of_parts.setdefault(attribute.api.parts, []).append(of_part)
         elif attribute is not None:
             found.append(_matches(attribute, shape.read(attribute, tables, asked.project_id), texts))
         elif computed is not None:
             found.append(_computed(computed, texts, tables))
+    found += [_has_part(attrgetter(name), tests) for name, tests in of_parts.items()]
     if not shape.gate.hidden(asked)[0].isdisjoint(query.filters):
         # As in Neutron they find, but nothing of others: who asks could learn by them what it is not shown.
         found.append(lambda stored: shape.gate.owner(tables, stored) == asked.project_id)
@@ -182,6 +188,10 @@ def _matches(attribute: Attribute, read: Callable[[Any], Any], texts: Sequence[s
     if "" in texts:
         values |= {"", None}
     return lambda stored: read(stored) in values
+
+
+def _has_part(parts: Callable[[Any], Iterable[Any]], tests: Sequence[Predicate[Any]]) -> Predicate[Any]:
+    return lambda stored: any(all(test(part) for test in tests) for part in parts(stored))
 
 
 def _grouped(

@@ -30,6 +30,9 @@ class Reader(Protocol):
     def is_held(self, pool: Pool[T], key: Key, number: int) -> bool:
         """Whether an object holds this number of the pool."""
 
+    def lowest_free(self, pool: Pool[T], key: Key, bounds: tuple[int, int], start: int) -> int | None:
+        """The lowest number within `bounds` that no object holds and that is not below `start`, or None."""
+
     def scan(self, table: Table[T]) -> Iterator[T]:
         """All objects, in no particular order: O(table), so never inside a turn."""
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from alcor.base.config import Settings
 from alcor.base.errors import Conflict, NotFound, Refusal
 from alcor.resource.declare import PROJECT_LENGTH_MAX, Api, Standard
 from alcor.resource.parse import parse_int, parse_uuid
@@ -14,8 +15,12 @@ VXLAN, VLAN, FLAT, LOCAL = "vxlan", "vlan", "flat", "local"
 GIVEN_BY = ("network_type", "physical_network", "segmentation_id")  # fields of a Provider
 TYPES_WITH_BRIDGE = (VLAN, FLAT)  # carried by a host's bridge to a physical network
 VNI_MAX = (1 << 24) - 1
+RANGE_TYPES = (VLAN, VXLAN, "gre", "geneve")  # of segment ranges as Neutron knows them
+RANGE_MAX = (1 << 32) - 1
 # What tells networks apart in a pipeline that no VNI tells apart.
 NUMBERS_WITHOUT_VNI = ((VNI_MAX + 1, (1 << 32) - 1),)
+
+Place = tuple[str, int, int]  # physical network (empty: none), first and last number
 
 
 class Provider(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -73,6 +78,7 @@ class Network(Standard, frozen=True, kw_only=True):
         str,
         Api(
             name="provider:network_type",
+            parts="providers",
             put=True,
             max_length=32,
             set_by="admin",
@@ -85,6 +91,7 @@ class Network(Standard, frozen=True, kw_only=True):
         str | None,
         Api(
             name="provider:physical_network",
+            parts="providers",
             put=True,
             max_length=64,
             set_by="admin",
@@ -97,6 +104,7 @@ class Network(Standard, frozen=True, kw_only=True):
         int | None,
         Api(
             name="provider:segmentation_id",
+            parts="providers",
             put=True,
             set_by="admin",
             seen_by="admin",
@@ -198,11 +206,18 @@ SEGMENT_NUMBERS: Pool[Segment] = Pool(
     "segment", holds=_held, taken=lambda segment, key, number: segment_taken(segment.provider, number)
 )
 SEGMENTS_OF_NETWORK: Index[Segment] = Index("network_id", lambda segment: (segment.network_id,))
+BLOCK = 4_096  # numbers; those of one block stand under one key
+SEGMENTS_OF_BLOCK: Index[Segment] = Index(
+    "block",
+    lambda segment: (
+        ((*pool_key(segment.provider), segment.segmentation_id // BLOCK),) if segment.segmentation_id else ()
+    ),
+)
 
 SEGMENT: Table[Segment] = Table(
     "segment",
     Segment,
-    indexes=(SEGMENTS_OF_NETWORK,),
+    indexes=(SEGMENTS_OF_NETWORK, SEGMENTS_OF_BLOCK),
     references=(
         Reference(
             "network_id",
@@ -213,4 +228,67 @@ SEGMENT: Table[Segment] = Table(
         ),
     ),
     pools=(SEGMENT_NUMBERS,),
+)
+
+
+class SegmentRange(Standard, frozen=True, kw_only=True):
+    """Numbers for the segments of networks of one type: of one project's, or of everybody's. Those that the settings
+    give everybody are the default ones.
+    """
+
+    project_id: Annotated[
+        str,
+        Api(
+            set_by="admin",
+            max_length=PROJECT_LENGTH_MAX,
+            answer=lambda project: project or None,
+            schema={"type": ["string", "null"]},
+        ),
+    ] = ""  # empty: everybody's
+    name: Annotated[str, Api(put=True, max_length=255)] = ""
+    default: Annotated[bool, Api(post=False, filter=False, sort=False)] = False
+    shared: Annotated[bool, Api(filter=False, sort=False)] = True
+    network_type: Annotated[str, Api(choices=RANGE_TYPES, sort=False)] = ""
+    physical_network: Annotated[str, Api(max_length=64, sort=False)] = ""  # empty: the type has none
+    minimum: Annotated[
+        int, Api(required=True, put=True, minimum=1, maximum=RANGE_MAX, filter=False, sort=False)
+    ]
+    maximum: Annotated[
+        int, Api(required=True, put=True, minimum=1, maximum=RANGE_MAX, filter=False, sort=False)
+    ]
+
+    @property
+    def place(self) -> Place:
+        """Where its numbers are."""
+        return self.physical_network, self.minimum, self.maximum
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Among whom its numbers are unique, as `pool_key`."""
+        return self.network_type, self.physical_network
+
+
+def configured(settings: Settings, network_type: str) -> list[Place]:
+    """Where the settings let everybody's networks of the type have their numbers."""
+    if network_type == VLAN:
+        return [place for place in settings.network_vlan_ranges if place[1] <= place[2]]
+    return [("", first, last) for first, last in settings.vni_ranges]
+
+
+# Those of one type, and those of one type and project (empty: everybody's); not the default ones.
+RANGES_OF_TYPE: Index[SegmentRange] = Index(
+    "network_type", lambda each: () if each.default else (each.network_type,)
+)
+RANGES_OF_OWNER: Index[SegmentRange] = Index(
+    "owner", lambda each: () if each.default else ((each.network_type, each.project_id),)
+)
+DEFAULT_RANGES: Index[SegmentRange] = Index("default", lambda each: (True,) if each.default else ())
+
+SEGMENT_RANGE: Table[SegmentRange] = Table(
+    "network_segment_range",
+    SegmentRange,
+    indexes=(RANGES_OF_TYPE, RANGES_OF_OWNER, DEFAULT_RANGES),
+    missing=lambda id: NotFound(
+        f"Network Segment Range {id} could not be found.", type="NetworkSegmentRangeNotFound"
+    ),
 )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which ways of carrying a network may be asked for, and what is given where less is asked for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -10,11 +10,16 @@ from alcor.base.errors import Invalid, Unavailable
 from alcor.features.network.model import (
     FLAT,
     LOCAL,
+    RANGES_OF_OWNER,
+    RANGES_OF_TYPE,
     SEGMENT_NUMBERS,
+    SEGMENT_RANGE,
     VLAN,
     VNI_MAX,
     VXLAN,
+    Place,
     Provider,
+    configured,
     pool_key,
 )
 from alcor.resource.declare import Context
@@ -30,7 +35,7 @@ def refused(reason: str) -> Invalid:
     return Invalid(f"Invalid input for operation: {reason}.", type="InvalidInput")
 
 
-def check(ctx: Context, asked: Provider) -> None:
+def check(txn: Txn, ctx: Context, asked: Provider) -> None:
     """Raises Invalid for what no network may be carried by."""
     where, number = asked.physical_network, asked.segmentation_id
     match asked.network_type:
@@ -39,7 +44,7 @@ def check(ctx: Context, asked: Provider) -> None:
                 raise refused("provider:physical_network specified for vxlan network")
             _within(number, VNI_MAX)
         case "vlan":
-            if where and where not in {name for name, _, _ in ctx.settings.network_vlan_ranges}:
+            if where and not _has_vlans(txn, ctx, where):
                 raise refused(f"physical_network '{where}' unknown for VLAN provider network")
             if not where and number is not None:
                 raise refused("segmentation_id requires physical_network for VLAN provider network")
@@ -56,23 +61,24 @@ def check(ctx: Context, asked: Provider) -> None:
             raise refused(f"network_type value '{unknown}' not supported")
 
 
-def reserve(txn: Txn, ctx: Context, asked: Sequence[Provider]) -> tuple[Provider, ...]:
-    """What was asked for, with the numbers that were not. Raises Invalid, and Unavailable where none is left.
+def reserve(txn: Txn, ctx: Context, project_id: str, asked: Sequence[Provider]) -> tuple[Provider, ...]:
+    """What was asked for by a network of the project, with the numbers that were not. Raises Invalid, and Unavailable
+    where none is left.
 
     With nothing asked for, one of the types that projects get.
     """
     if not asked:
         for network_type in ctx.settings.project_network_types:
-            given = _completed(txn, ctx, Provider(network_type), ())
+            given = _completed(txn, _sources(txn, ctx, project_id, Provider(network_type)), ())
             if given is not None:
                 return (given,)
         raise _none_left()
 
     for each in asked:
-        check(ctx, each)
+        check(txn, ctx, each)
     reserved: list[Provider] = []
     for each in asked:
-        given = _completed(txn, ctx, each, reserved)
+        given = _completed(txn, _sources(txn, ctx, project_id, each), reserved)
         if given is None:
             raise _none_left()
         reserved.append(given)
@@ -86,45 +92,85 @@ def mtu_max(ctx: Context, providers: Iterable[Provider]) -> int:
     return physical - VXLAN_OVERHEAD if is_tunnelled else physical
 
 
-def _completed(txn: Txn, ctx: Context, asked: Provider, before: Sequence[Provider]) -> Provider | None:
-    if asked.segmentation_id is not None or asked.network_type in (FLAT, LOCAL):
-        return asked
-    for name, bounds in _ranges(ctx, asked):
-        candidate = msgspec.structs.replace(asked, physical_network=name)
+def _completed(
+    txn: Txn, sources: Iterable[tuple[Provider, Sequence[Bounds]]], before: Sequence[Provider]
+) -> Provider | None:
+    for candidate, ranges in sources:
+        if not ranges:
+            return candidate
         key = pool_key(candidate)
         # What this request reserves is not written yet: the pool does not know of it.
-        taken = sorted(
-            each.segmentation_id
+        taken = [
+            (each.segmentation_id, each.segmentation_id)
             for each in before
             if each.segmentation_id is not None and pool_key(each) == key
-        )
-        number = txn.allocate(SEGMENT_NUMBERS, key, without(bounds, taken))
+        ]
+        number = txn.allocate(SEGMENT_NUMBERS, key, without(ranges, taken))
         if number is not None:
             return msgspec.structs.replace(candidate, segmentation_id=number)
     return None
 
 
-def _ranges(ctx: Context, asked: Provider) -> list[tuple[str | None, list[Bounds]]]:
-    """Where numbers of the type are given, by physical network."""
-    if asked.network_type != VLAN:
-        return [(None, list(ctx.settings.vni_ranges))]
-    by_name: dict[str | None, list[Bounds]] = {}
-    for name, first, last in ctx.settings.network_vlan_ranges:
-        if asked.physical_network in (None, name) and first <= last:
-            by_name.setdefault(name, []).append((first, last))
-    return list(by_name.items())
+def _sources(
+    txn: Txn, ctx: Context, project_id: str, asked: Provider
+) -> Iterator[tuple[Provider, Sequence[Bounds]]]:
+    """What would do, and where its number may come from; from nowhere, if it needs none.
+
+    In turn: ranges of the project, then everybody's without what is other projects'.
+    """
+    kind = asked.network_type
+    if asked.segmentation_id is not None or kind in (FLAT, LOCAL):
+        yield asked, ()
+        return
+    places = configured(ctx.settings, kind)
+    others: Mapping[str, Sequence[Bounds]] = {}
+    if txn.count(SEGMENT_RANGE, RANGES_OF_TYPE, kind):
+        own = txn.find(SEGMENT_RANGE, RANGES_OF_OWNER, (kind, project_id)) if project_id else ()
+        yield from _by_network(asked, [each.place for each in own], {})
+        places += [each.place for each in txn.find(SEGMENT_RANGE, RANGES_OF_OWNER, (kind, ""))]
+        found = txn.find(SEGMENT_RANGE, RANGES_OF_TYPE, kind)
+        others = _bounds([each.place for each in found if each.project_id not in ("", project_id)])
+    yield from _by_network(asked, places, others)
 
 
-def without(ranges: Iterable[Bounds], numbers: Sequence[int]) -> list[Bounds]:
-    """The ranges with holes at `numbers`, which are in order."""
+def _by_network(
+    asked: Provider, places: Sequence[Place], holes: Mapping[str, Sequence[Bounds]]
+) -> Iterator[tuple[Provider, Sequence[Bounds]]]:
+    for name, ranges in _bounds(places).items():
+        left = without(ranges, holes.get(name, ()))
+        if left and (not asked.physical_network or asked.physical_network == name):
+            yield msgspec.structs.replace(asked, physical_network=name or None), left
+
+
+def _bounds(places: Iterable[Place]) -> dict[str, list[Bounds]]:
+    by_network: dict[str, list[Bounds]] = {}
+    for name, first, last in places:
+        by_network.setdefault(name, []).append((first, last))
+    return by_network
+
+
+def _has_vlans(txn: Txn, ctx: Context, name: str) -> bool:
+    """Whether the physical network carries VLANs: a setting or a range says so."""
+    ranges = txn.find(SEGMENT_RANGE, RANGES_OF_TYPE, VLAN)
+    return any(each[0] == name for each in ctx.settings.network_vlan_ranges) or any(
+        each.physical_network == name for each in ranges
+    )
+
+
+def without(ranges: Iterable[Bounds], holes: Iterable[Bounds]) -> list[Bounds]:
+    """What the holes leave of the ranges."""
     left = []
+    ordered = sorted(holes)
     for first, last in ranges:
-        for number in numbers:
-            if first <= number <= last:
-                left.append((first, number - 1))
-                first = number + 1
-        left.append((first, last))
-    return [(first, last) for first, last in left if first <= last]
+        for start, end in ordered:
+            if end < first or last < start:
+                continue
+            if first < start:
+                left.append((first, start - 1))
+            first = end + 1
+        if first <= last:
+            left.append((first, last))
+    return left
 
 
 def _none_left() -> Unavailable:

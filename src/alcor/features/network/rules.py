@@ -36,7 +36,7 @@ def on_create(txn: Txn, ctx: Context, new: Network) -> Network:
     is_asked = any(getattr(new, field) is not None for field in GIVEN_BY if field in ctx.given)
     if new.segments:
         _check_segments(new, is_asked)
-    providers = reserve(txn, ctx, new.providers if is_asked or new.segments else ())
+    providers = reserve(txn, ctx, new.project_id, new.providers if is_asked or new.segments else ())
     new = _only_default(txn, _carried_by(new, providers))
     return msgspec.structs.replace(new, vni=_number(txn, providers), mtu=_mtu(ctx, new))
 
@@ -58,9 +58,9 @@ def after_create(txn: Txn, ctx: Context, made: Network) -> None:
         )
 
 
-def numbered(txn: Txn, ctx: Context, segment: Segment) -> Segment:
-    """The segment, with a number if it asks for none. Raises what no network may be carried by."""
-    (provider,) = reserve(txn, ctx, (segment.provider,))
+def numbered(txn: Txn, ctx: Context, network: Network, segment: Segment) -> Segment:
+    """The segment of a network, with a number if it asks for none. Raises what no network may be carried by."""
+    (provider,) = reserve(txn, ctx, network.project_id, (segment.provider,))
     return msgspec.structs.replace(segment, **msgspec.structs.asdict(provider))
 
 
@@ -191,7 +191,7 @@ def _check_read_only(ctx: Context, old: Network, new: Network) -> None:
 def _renumber(txn: Txn, ctx: Context, old: Network, new: Network) -> None:
     if new.segmentation_id is None:
         raise refused("Only segmentation_id field can be updated in VLAN type networks")
-    check(ctx, new.providers[0])
+    check(txn, ctx, new.providers[0])
     (segment,) = txn.find(SEGMENT, SEGMENTS_OF_NETWORK, old.id)
     txn.update(SEGMENT, msgspec.structs.replace(segment, segmentation_id=new.segmentation_id))
 

@@ -27,8 +27,11 @@ def allocate_addresses(
     subnets = txn.find(SUBNET, BY_NETWORK, port.network_id)
     if any(subnet.segment_id for subnet in subnets):
         if not port.host and wanted is None:
-            return ()
-        subnets = _within_segment(txn, port, subnets, wanted)
+            subnets = [subnet for subnet in _serving(subnets, port) if not subnet.segment_id]
+            if not subnets:
+                return ()
+        else:
+            subnets = _within_segment(txn, port, subnets, wanted)
     if wanted is None:
         return _one_of_each_version(txn, ctx, port, _serving(subnets, port))
     chosen = [_as_asked(txn, port, subnets, fixed) for fixed in wanted if fixed.ip_address]
@@ -53,17 +56,23 @@ def is_routed(txn: Txn, network_id: str) -> bool:
 def _within_segment(
     txn: Txn, port: Port, subnets: Sequence[Subnet], wanted: Sequence[FixedIp] | None
 ) -> Sequence[Subnet]:
-    """Those of a routed network that serve the port: of the segment of its host, or of the one that it asks for."""
+    """Those of a routed network that serve the port: of the segment of its host, or of the one that it asks for, and
+    those of none.
+    """
     if port.host:
         network = txn.get(NETWORK, port.network_id)
         segment = segment_on(txn, network, port.host)
-        if segment is None:
+        reached = (None, segment.id if segment is not None else None)
+        served = [subnet for subnet in subnets if subnet.segment_id in reached]
+        if not any(
+            not subnet.service_types or port.device_owner in subnet.service_types for subnet in served
+        ):
             raise Conflict(
                 f"Host {port.host} is not connected to any segments on routed provider network '{network.id}'. "
                 " It should be connected to one.",
                 type="HostNotConnectedToAnySegment",
             )
-        return [subnet for subnet in subnets if subnet.segment_id == segment.id]
+        return served
     asked = [
         next(
             (one for one in subnets if one.id == fixed.subnet_id or _holds(one, fixed)),

@@ -69,7 +69,7 @@ def _group(
 
 
 def _network_trait(reader: Reader, port: Port) -> str:
-    physical = reader.get(NETWORK, port.network_id).physical_network
+    physical = reader.get(NETWORK, port.network_id).providers[0].physical_network  # as the reference has it
     return _trait("PHYSNET", physical) if physical else _TUNNELLED
 
 

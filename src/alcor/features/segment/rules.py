@@ -14,6 +14,7 @@ from alcor.features.network.model import (
 from alcor.features.network.rules import carrier, numbered, recarried
 from alcor.features.port.model import BY_NETWORK as PORTS_OF_NETWORK
 from alcor.features.port.model import PORT
+from alcor.features.segment.range_rules import EXTENSION, RANGES
 from alcor.features.subnet.model import BY_NETWORK, SUBNET
 from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature
 from alcor.store.reader import Reader, Txn
@@ -21,10 +22,10 @@ from alcor.store.reader import Reader, Txn
 
 def on_create(txn: Txn, ctx: Context, new: Segment) -> Segment:
     """The segment behind the network's others, with a number. Raises what no network may be carried by."""
-    ctx.visible(txn, NETWORK, new.network_id)
+    network = ctx.visible(txn, NETWORK, new.network_id)
     others = txn.find(SEGMENT, SEGMENTS_OF_NETWORK, new.network_id)
     index = 1 + max((other.segment_index for other in others), default=-1)
-    return msgspec.structs.replace(numbered(txn, ctx, new), segment_index=index)
+    return msgspec.structs.replace(numbered(txn, ctx, network, new), segment_index=index)
 
 
 def after_create(txn: Txn, ctx: Context, made: Segment) -> None:
@@ -84,11 +85,19 @@ REST = RestFeature(
             access="admin",
             doc="A way in which a network is carried.",
         ),
+        RANGES,
     ),
     extends=(
         Extends("network", (Computed("l2_adjacency", is_adjacent, {"type": "boolean"}, filter=False),)),
     ),
     extensions=(
+        EXTENSION,
+        Extension(
+            "segments-peer-subnet-host-routes",
+            "Segments peer-subnet host routes",
+            "Add host routes to subnets on a routed network (segments)",
+            "2018-06-12T10:00:00-00:00",
+        ),
         Extension("segment", "Segment", "Segments extension.", "2016-02-24T17:00:00-00:00"),
         Extension(
             "standard-attr-segment",

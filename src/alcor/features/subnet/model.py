@@ -16,12 +16,13 @@ from alcor.store.declare import Guard, Index, Reference, Table
 from alcor.store.reader import Reader
 
 Ipv6Mode = Literal["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]
-NAMESERVERS_MAX, ROUTES_MAX = 5, 20
+NAMESERVERS_MAX = 5
 SERVICE_TYPES_MAX = 50
 PREFIXES_MAX = 1_000  # of one pool
 UNSAID = -1  # a prefix length that was not given
 # What device owners begin with. The reference adds each letter of `compute:` to its prefixes; `test:` passes so.
 OWNERS = ("network:", "neutron:", "manila:", "baremetal:", *"compute:")
+ROUTED = "network:routed"
 POOLS_MAX = 256  # each address that is given looks at the pools, from the first on
 
 
@@ -66,8 +67,6 @@ def parse_routes(value: object) -> tuple[HostRoute, ...]:
     routes = tuple(HostRoute(parse_cidr(destination), parse_ip(nexthop)) for destination, nexthop in pairs)
     if len(set(routes)) != len(routes):
         raise ValueError(f"Duplicate hostroute '{value}'")
-    if len(routes) > ROUTES_MAX:
-        raise ValueError(f"Exceeded maximum amount of host routes: {ROUTES_MAX}")
     return routes
 
 
@@ -257,6 +256,11 @@ class Subnet(Standard, frozen=True, kw_only=True):
     segment_id: Annotated[str | None, Api(put=True, parse=_segment, set_by="admin", seen_by="admin")] = (
         None  # where its addresses are of use; none: in the whole network
     )
+
+    @property
+    def is_for_routes(self) -> bool:
+        """Whether its addresses are routed to hosts, whatever their segment is: it needs none."""
+        return ROUTED in self.service_types
 
     @property
     def is_auto_address(self) -> bool:

@@ -20,6 +20,7 @@ from alcor.base.net import (
 )
 from alcor.features.network.model import NETWORK, SEGMENT, SEGMENTS_OF_NETWORK, Network
 from alcor.features.subnet.model import BY_NETWORK, BY_POOL, BY_PROJECT, SUBNET, Range, Subnet, check_mtu
+from alcor.features.subnet.peer_routes import tell_peers, with_peers
 from alcor.features.subnet.pool_rules import POOLS, placed, scope_of
 from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature, SeenWith
 from alcor.store.reader import Reader, Txn
@@ -43,7 +44,7 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
     _check_addresses(new)
     _check_pools(new)
     _revise(txn, ctx, network)
-    return new
+    return with_peers(txn, ctx, None, new)
 
 
 def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
@@ -54,21 +55,28 @@ def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
     _check_addresses(new)
     _check_pools(new)
     _revise(txn, ctx, txn.get(NETWORK, new.network_id))
-    return new
+    return with_peers(txn, ctx, old, new)
 
 
 def on_delete(txn: Txn, ctx: Context, old: Subnet) -> None:
     """Counts as a change of its network. Ports that hold an address of the subnet refuse through their reference."""
     _revise(txn, ctx, txn.get(NETWORK, old.network_id))
+    tell_peers(txn, ctx, old, gone=True)
 
 
 def _check_segment(txn: Txn, new: Subnet, old: Subnet | None) -> None:
-    """Raises Invalid unless all of a network's subnets belong to segments of it, or none does."""
+    """Raises Invalid unless all of a network's subnets belong to segments of it, or none does; those whose addresses
+    are routed count for nothing.
+    """
     network_id, segment_id = new.network_id, new.segment_id
     segment = txn.get(SEGMENT, segment_id) if segment_id else None
-    others = [other for other in txn.find(SUBNET, BY_NETWORK, network_id) if other.id != new.id]
-    if (old is not None and others) or any(
-        (other.segment_id is None) != (segment is None) for other in others
+    others = [
+        other
+        for other in txn.find(SUBNET, BY_NETWORK, network_id)
+        if other.id != new.id and not other.is_for_routes
+    ]
+    if (old is not None and others) or (
+        not new.is_for_routes and any((other.segment_id is None) != (segment is None) for other in others)
     ):
         raise Invalid(
             f"All of the subnets on network '{network_id}' must either all be associated with segments or all not"
@@ -302,6 +310,7 @@ REST = RestFeature(
             aliases=("subnet-service-types", "subnet-external-network"),
             is_taggable=True,
             on_create=on_create,
+            after_create=tell_peers,
             on_update=on_update,
             on_delete=on_delete,
             computed=(

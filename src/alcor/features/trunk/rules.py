@@ -7,6 +7,7 @@ import msgspec
 
 from alcor.base.errors import Conflict, Invalid, NotFound
 from alcor.features.network.model import NETWORK
+from alcor.features.network.rules import carrier
 from alcor.features.port.model import CARRIED, NUMBERS, PORT, PORT_STATUS, SUBPORT_NUMBERS, Port
 from alcor.features.port.rules import bound
 from alcor.features.port.rules import status as port_status
@@ -142,7 +143,7 @@ def _joined(txn: Txn, ctx: Context, trunk: Trunk, asked: Sequence[SubPort]) -> t
     for wanted in asked:
         port = ctx.visible(txn, PORT, wanted.port_id)
         _check_free(txn, parent, port)
-        sub = _tagged(txn, port, wanted)
+        sub = _tagged(txn, parent, port, wanted)
         if sub.segmentation_id in used:
             raise Conflict(
                 f"segmentation_type {sub.segmentation_type} and segmentation_id {sub.segmentation_id} already in use "
@@ -177,13 +178,17 @@ def _check_free(txn: Txn, parent: Port, port: Port) -> None:
         )
 
 
-def _tagged(txn: Txn, port: Port, wanted: SubPort) -> SubPort:
+def _tagged(txn: Txn, parent: Port, port: Port, wanted: SubPort) -> SubPort:
+    """The subport with its tag; inherited, it is that of the segment by which its network comes to the trunk's host,
+    and of the first while there is none.
+    """
     if wanted.segmentation_type != INHERIT:
         return wanted
     network = txn.get(NETWORK, port.network_id)
-    if network.network_type != VLAN or network.segmentation_id is None:
-        raise _invalid(f"Unknown segmentation_type '{network.network_type}'")
-    return SubPort(port.id, VLAN, network.segmentation_id)
+    way = (carrier(txn, network, parent.host) if parent.host else None) or network.providers[0]
+    if way.network_type != VLAN or way.segmentation_id is None:
+        raise _invalid(f"Unknown segmentation_type '{way.network_type}'")
+    return SubPort(port.id, VLAN, way.segmentation_id)
 
 
 def carried(txn: Txn, ctx: Context, port: Port, parent: Port) -> Port:
