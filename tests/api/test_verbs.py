@@ -158,6 +158,26 @@ async def test_if_match_that_is_no_revision_is_refused_or_means_nothing(api: Api
     assert (await api.call("PUT", url, body, headers={"If-Match": "*"})).status_code == 200
 
 
+async def test_if_match_is_refused_where_nothing_has_a_revision(api: Api):
+    network = await api.make("network")
+    port = await api.make("port", network_id=network["id"], device_owner="compute:nova", device_id="m")
+    policy = (await api.call("POST", "qos/policies", {"policy": {"name": "gold"}})).json()["policy"]
+    rules = f"qos/policies/{policy['id']}/dscp_marking_rules"
+    made = await api.call("POST", rules, {"dscp_marking_rule": {"dscp_mark": 10}})
+    rule = f"{rules}/{made.json()['dscp_marking_rule']['id']}"
+    for method, url, body in (
+        ("POST", f"ports/{port['id']}/bindings", {"binding": {"host": "h1"}}),
+        ("PUT", f"ports/{port['id']}/bindings/h1/activate", None),
+        ("PUT", "quotas/p1", {"quota": {"network": 1}}),
+        ("PUT", rule, {"dscp_marking_rule": {"dscp_mark": 12}}),
+        ("DELETE", rule, None),
+    ):
+        refused = await api.refusal(method, url, body, headers={"If-Match": "revision_number=1"})
+        assert refused[:2] == (400, "BadRequest"), url
+        assert "Revision matching not supported" in refused[2]
+    assert (await api.get(rule)).json()["dscp_marking_rule"]["dscp_mark"] == 10
+
+
 async def test_reads_are_refused_while_the_log_is_out_of_reach(api: Api, monkeypatch):
     network = await api.make("network")
 

@@ -14,7 +14,7 @@ from alcor.api.parts import Breath, Parts
 from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, json_reply
 from alcor.base.errors import Invalid, Unavailable
 from alcor.resource.declare import Action, Call, Many
-from alcor.resource.engine import Called, Noun
+from alcor.resource.engine import Called, Noun, unmatched
 from alcor.resource.listing import Listing
 from alcor.resource.query import Query, fields_of, parameters_of, parse_query
 from alcor.resource.shape import PROJECT
@@ -86,6 +86,8 @@ async def call(parts: Parts, request: Request, called: Called, *names: str) -> R
         if isinstance(answer, Many):
             return await _begun(_entries(parts, request, answer), tables.revision)
         return _acted(called.call, answer, tables.revision)
+    if _if_match(request) is not None:
+        raise unmatched([part for part in called.call.path.split("/") if "{" not in part][-1])
     body = await request.json(parts.world.settings, is_optional=True)
     if not isinstance(body, dict):
         raise Invalid("Body contains invalid data")

@@ -136,7 +136,7 @@ class Noun(Generic[T]):
             rule = self.gate.rule("update")
             old = self.gate.changeable(txn, asked, id, rule)
             self.gate.check_update(txn, asked, old, (enclosed, decided))
-            _check_revision(old, revision)
+            self._check_revision(old, revision)
             self._prepare(txn, asked)
             new = self._changed(asked, old, changes)
             new = on_update(txn, asked, old, new)
@@ -159,7 +159,7 @@ class Noun(Generic[T]):
 
         def turn(txn: Txn) -> None:
             old = self.gate.changeable(txn, asked, id, self.gate.rule("delete"))
-            _check_revision(old, revision)
+            self._check_revision(old, revision)
             for each in beforehand:
                 each(txn, asked, old)
             on_delete(txn, asked, old)
@@ -205,7 +205,7 @@ class Noun(Generic[T]):
             stored = self.gate.acted_on(txn, asked, action, named[0])
             if stored is None:
                 return action.perform(txn, asked, stored, body)
-            _check_revision(stored, named[1])
+            self._check_revision(stored, named[1])
             answer = action.perform(txn, asked, stored, body)
             changed = txn.peek(self.table, stored.id) if afterwards else None
             if changed is not None and changed is not stored:
@@ -325,6 +325,15 @@ class Noun(Generic[T]):
         if 0 <= most <= txn.count(self.table, index, project_id):
             raise Conflict(f"Quota exceeded for resources: ['{quota}'].", type="OverQuota")
 
+    def _check_revision(self, stored: Stored, revision: int | None) -> None:
+        if revision is None:
+            return
+        if not isinstance(stored, Standard):
+            raise unmatched(self.resource.plural)
+        current = stored.revision_number
+        if current != revision:
+            raise PreconditionFailed(f"Constrained to {revision}, but current revision is {current}")
+
     def _answer(self, reader: Reader, asked: Asked, stored: T, fields: Sequence[str] = ()) -> Shown:
         view = self.shape.view(fields, self.gate.hidden_of(reader, asked, stored))
         return view.answer(reader, asked.project_id, stored)
@@ -408,6 +417,13 @@ class Looking:
         raise _WouldWriteError
 
 
+def unmatched(collection: str) -> Invalid:
+    """The refusal of an If-Match for what has no revision."""
+    return Invalid(
+        f"Bad {collection} request: Revision matching not supported for this resource.", type="BadRequest"
+    )
+
+
 def _envelope(body: object) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise Invalid("Body contains invalid data")
@@ -423,9 +439,3 @@ def _enclosed(envelope: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(enclosed, dict):
         raise Invalid(f"Object '{name}' contains invalid data")
     return enclosed
-
-
-def _check_revision(stored: Stored, revision: int | None) -> None:
-    current = stored.revision_number if isinstance(stored, Standard) else None
-    if revision is not None and current != revision:
-        raise PreconditionFailed(f"Constrained to {revision}, but current revision is {current}")
