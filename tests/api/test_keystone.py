@@ -108,6 +108,16 @@ async def test_a_token_is_asked_about_once_however_many_bring_it(keystone: FakeK
     assert (keystone.asked, keystone.logins) == (["t"], 1)
 
 
+async def test_all_who_wait_for_one_login_are_told_together_that_it_failed(
+    keystone: FakeKeystone, made: Any
+) -> None:
+    auth = made(password="of another service")
+    many = [who(auth, keystone.issue(f"t{number}", "member")) for number in range(5)]
+    found = await asyncio.gather(*many, return_exceptions=True)
+    assert [type(one) for one in found] == [Unavailable] * 5
+    assert keystone.logins == 1
+
+
 async def test_a_revoked_token_is_taken_for_the_window_and_no_longer(
     keystone: FakeKeystone, made: Any, time: Time
 ) -> None:

@@ -157,7 +157,7 @@ class KeystoneAuth:
         self._tokens_url = f"{access.url}/v3/auth/tokens"
         self._own_token = ""
         self._own_until_s = 0.0
-        self._own_lock = asyncio.Lock()
+        self._own_flight: asyncio.Task[str] | None = None
         self._http = httpx.AsyncClient(
             verify=ssl.create_default_context(cafile=access.ca_file) if access.ca_file else True,
             timeout=access.timeout_s,
@@ -168,7 +168,7 @@ class KeystoneAuth:
 
     async def close(self) -> None:
         """Ends what is under way and closes the connections."""
-        tasks = list(self._asking.values())
+        tasks = [*self._asking.values(), *([self._own_flight] if self._own_flight else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -267,20 +267,27 @@ class KeystoneAuth:
         raise AssertionError("the second answer is taken as it is")
 
     async def _own(self) -> str:
-        """Our own token, a new one where the last is at its end. Raises Unavailable."""
-        async with self._own_lock:
-            if self._clock.now_s() < self._own_until_s:
-                return self._own_token
-            login = msgspec.json.encode(self._login())
-            headers = {"content-type": "application/json"}
-            answer = await self._sent(
-                self._http.build_request("POST", self._tokens_url, content=login, headers=headers)
-            )
-            if answer.status_code != 201:
-                raise _unavailable(f"it answered {answer.status_code} to the login of {self._access.user}")
-            self._own_token = answer.headers.get("x-subject-token", "")
-            self._own_until_s = _epoch_s(_parsed(answer).token.expires_at) - OWN_TOKEN_SPARE_S
+        """Our own token, a new one where the last is at its end. Raises Unavailable.
+
+        All who need a new one wait for one login, and are told together where it fails.
+        """
+        if self._clock.now_s() < self._own_until_s:
             return self._own_token
+        if self._own_flight is None or self._own_flight.done():
+            self._own_flight = asyncio.create_task(self._logged_in(), name="login")
+        return await asyncio.shield(self._own_flight)
+
+    async def _logged_in(self) -> str:
+        login = msgspec.json.encode(self._login())
+        headers = {"content-type": "application/json"}
+        answer = await self._sent(
+            self._http.build_request("POST", self._tokens_url, content=login, headers=headers)
+        )
+        if answer.status_code != 201:
+            raise _unavailable(f"it answered {answer.status_code} to the login of {self._access.user}")
+        self._own_token = answer.headers.get("x-subject-token", "")
+        self._own_until_s = _epoch_s(_parsed(answer).token.expires_at) - OWN_TOKEN_SPARE_S
+        return self._own_token
 
     def _login(self) -> dict[str, Any]:
         access = self._access
