@@ -2,8 +2,9 @@
 """Several pushes on one log, in simulated time: whose word it is that a host is gone, and who is to say so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 from alcor.base.config import Settings
 from alcor.base.telemetry import Meters
 from alcor.base.wire import alcor_pb2 as wire
-from alcor.features.agent.model import AGENT_STATE
+from alcor.features.agent.model import AGENT, AGENT_STATE
+from alcor.features.agent.rules import on_delete
 from alcor.features.control import GOAL, SCHEMA
 from alcor.push.service import Service
+from alcor.resource.context import Asked, World, identity
+from alcor.store.reader import Txn
 from alcor.store.store import Outside, Store
 from alcor.testing.loop import LoopClock, simulate
 from alcor.testing.memory_log import Disk, MemoryLog
@@ -119,6 +123,28 @@ async def _host_that_is_gone(site: Site) -> None:
     assert await site.alive() == {"h": True}
 
 
+async def _host_whose_agent_is_deleted(site: Site) -> None:
+    """A living agent registers again by itself; one that is gone stays deleted."""
+    one, two = await site.start("one"), await site.start("two")
+    await one.greet("h1")
+    await two.greet("h2")
+    await two.lose("h2")
+    await asyncio.sleep(2 * GRACE_S)
+    for push in (one, two):  # by whichever API
+        ids = [agent.id for agent in push.store.tables.scan(AGENT)]
+        await push.store.submit(partial(_delete_agents, ids), "t")
+        await asyncio.sleep(2)
+        [agent] = push.store.tables.scan(AGENT)
+        assert agent.host == "h1"
+        assert await site.alive() == {"h1": True}
+
+
+def _delete_agents(ids: Sequence[str], txn: Txn) -> None:
+    for agent in [txn.get(AGENT, one) for one in ids]:
+        on_delete(txn, Asked(World(SETTINGS), identity("p", "u", ["admin"])), agent)
+        txn.delete(AGENT, agent.id)
+
+
 async def _push_that_starts_beside_another(site: Site) -> None:
     one = await site.start("one")
     await one.greet("h1", "h2")
@@ -157,6 +183,7 @@ async def _hosts_that_all_move(site: Site) -> None:
     [
         _host_that_moves,
         _host_that_is_gone,
+        _host_whose_agent_is_deleted,
         _push_that_starts_beside_another,
         _push_that_starts_again,
         _hosts_that_all_move,

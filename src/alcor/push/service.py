@@ -11,6 +11,7 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -74,6 +75,7 @@ class Service:
         self._inspections = Inspections()
         self._refusals = Refusals()
         self._tasks: list[asyncio.Task[None]] = []
+        self._hellos: dict[str, HelloFacts] = {}  # of the hosts that are here
         self._taken_over_s: dict[str, float] = {}  # when a stream of the host last took another's place
         self._unsubscribe: Callable[[], None] = lambda: None
         self._counted: Counter[tuple[Any, ...]] = (
@@ -172,18 +174,16 @@ class Service:
         session = publisher.open(hello.host, due.set)
         log("host connected", host=hello.host, revision=hello.position.revision)
         self._liveness.came(hello.host)
-        self._outbox.hello(
-            hello.host,
-            HelloFacts(
-                hello.tunnel_ip,
-                hello.version,
-                hello.bridge,
-                self._now(),
-                self._name,
-                {mapping.physical_network: mapping.bridge for mapping in hello.bridge_mappings},
-                hello.availability_zone,
-            ),
+        self._hellos[hello.host] = facts = HelloFacts(
+            hello.tunnel_ip,
+            hello.version,
+            hello.bridge,
+            self._now(),
+            self._name,
+            {mapping.physical_network: mapping.bridge for mapping in hello.bridge_mappings},
+            hello.availability_zone,
         )
+        self._outbox.hello(hello.host, facts)
         publisher.hello(session, hello)
         reader = asyncio.create_task(self._read(stream, publisher, session))
         writer = asyncio.create_task(_write(stream, session, due))
@@ -193,6 +193,7 @@ class Service:
             self._inspections.ended(session)
             if publisher.close(session) and self._publisher.session(hello.host) is None:
                 self._liveness.went(hello.host, self._clock.monotonic_s())
+                self._hellos.pop(hello.host, None)
                 log("host disconnected", host=hello.host)
             reader.cancel()
             # A write that is cancelled half-way would keep gRPC from ending the stream.
@@ -262,7 +263,7 @@ class Service:
         """What the log says of a host's life, by whichever push."""
         is_here = self._publisher.session(life.host) is not None
         if is_here and not life.is_alive:
-            self._outbox.life(Life(life.host, True, self._name, self._now()))
+            self._outbox.hello(life.host, replace(self._hellos[life.host], now=self._now()))
         elif not is_here and life.is_alive and life.push == self._name:
             self._liveness.expect([life.host], self._clock.monotonic_s())
         elif not is_here and life.is_alive:

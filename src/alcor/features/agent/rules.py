@@ -24,7 +24,7 @@ def on_update(txn: Txn, ctx: Context, old: Agent, new: Agent) -> Agent:
 
 
 def on_delete(txn: Txn, ctx: Context, old: Agent) -> None:
-    """Forgets what was seen of the agent. A living one registers again with its next hello."""
+    """Forgets what was seen of the agent. The push that a living one is with registers it again."""
     if txn.peek(AGENT_STATE, old.host):
         txn.delete(AGENT_STATE, old.host)
 
@@ -93,8 +93,10 @@ def living(reader: Reader) -> Iterator[Life]:
 
 
 def life_in(change: Change) -> Life | None:
-    """What the record says of a host's life."""
-    return _life(change.new) if change.table == AGENT_STATE.name and change.new is not None else None
+    """What the record says of a host's life; one whose agent was deleted is gone."""
+    if change.table != AGENT_STATE.name:
+        return None
+    return _life(change.old)._replace(is_alive=False) if change.new is None else _life(change.new)
 
 
 def _life(state: AgentState) -> Life:
