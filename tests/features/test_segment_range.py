@@ -237,3 +237,14 @@ async def test_others_are_served_between_two_ranges_of_a_list(tmp_path: Path) ->
         listed = await long
         assert sorted(each["minimum"] for each in listed) == [first for first, _ in ranges]
         assert sum(len(each["used"]) for each in listed) == 1
+
+
+async def test_a_collection_is_found_with_hyphens_and_with_underscores(door: Door) -> None:
+    made = await own(door, "blue", 20, 29)
+    for spelled in ("network-segment-ranges", "network_segment_ranges"):
+        status, answer = await door.ask("GET", f"/v2.0/{spelled}/{made['id']}")
+        assert (status, answer["network_segment_range"]) == (200, made)
+    for url in ("security_groups", "security-groups", "network_ip_availabilities", "qos/policies"):
+        assert (await door.ask("GET", f"/v2.0/{url}"))[0] == 200
+    for url in ("network_segment-ranges", "qos/policies_", "net_works"):
+        assert (await door.ask("GET", f"/v2.0/{url}"))[0] == 404

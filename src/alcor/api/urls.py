@@ -104,8 +104,20 @@ def made(engine: Engine) -> Map:
         assert template not in taken, f"{path} is declared twice"
         taken.add(template)
         allowed = sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])})
-        places.put(path, Place(methods, is_open, ", ".join(allowed).encode(), label))
+        place = Place(methods, is_open, ", ".join(allowed).encode(), label)
+        for spelled in _spellings(path):
+            places.put(spelled, place)
     return places
+
+
+def _spellings(path: str) -> set[str]:
+    """The path, and as Neutron takes it too: the collection with hyphens or with underscores alone."""
+    root, version, *rest = path.split("/")
+    if not rest:
+        return {path}
+    collection, *more = rest
+    names = {collection, collection.replace("_", "-"), collection.replace("-", "_")}
+    return {"/".join((root, version, name, *more)) for name in names}
 
 
 def _all(engine: Engine) -> Iterable[tuple[str, dict[str, Handler], str, bool]]:
