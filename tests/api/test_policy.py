@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roles and projects: who sees and changes what, and how the rest is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.api.world import Api
@@ -103,6 +105,26 @@ async def test_nobody_learns_of_others_by_a_filter_what_it_may_not_see(api: Api)
     assert len(await api.names("networks", project="p2", roles="member")) == 1
     assert await api.names(query, project="p2", roles="member") == []
     assert len(await api.names(query, project="p1", roles="member")) == 1, "its own, as in Neutron"
+
+
+async def test_nobody_learns_by_a_filter_what_a_rule_of_the_operator_shows_to_owners_only(
+    api: Api, tmp_path: Path
+):
+    network = await api.make("network", shared=True, project="p1", roles="admin")
+    seen = (await api.get(f"networks/{network['id']}")).json()["network"]
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        '"get_network:provider:segmentation_id": "rule:owner"\n"get_network:tags": "rule:owner"\n'
+    )
+    api.app.parts.engine.policy.use(file)
+    await api.call("PUT", f"networks/{network['id']}/tags", {"tags": ["gold"]})
+    for query in (
+        f"provider:segmentation_id={seen['provider:segmentation_id']}",
+        "tags-any=gold",
+        "not-tags=x",
+    ):
+        assert await api.names(f"networks?{query}", project="p2", roles="member") == [], query
+        assert len(await api.names(f"networks?{query}", project="p1", roles="member")) == 1, query
 
 
 async def test_shared_network_is_seen_by_all_and_changed_by_its_owner_only(api: Api):

@@ -59,9 +59,17 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
         elif computed is not None:
             found.append(_computed(computed, texts, tables))
     found += [_has_part(attrgetter(name), tests) for name, tests in of_parts.items()]
-    if not shape.gate.hidden(asked)[0].isdisjoint(query.filters):
+    always, depends = shape.gate.hidden(asked)
+    named = {tags.TAGS if name in shape.tag_filters else name for name in query.filters}
+    if not named.isdisjoint((*always, *(name for name, _ in depends))):
         # As in Neutron they find, but nothing of others: who asks could learn by them what it is not shown.
-        found.append(lambda stored: shape.gate.owner(tables, stored) == asked.project_id)
+        gate = shape.gate
+        found.append(
+            lambda stored: (
+                gate.owner(tables, stored) == asked.project_id
+                or named.isdisjoint(gate.hidden_of(tables, asked, stored))
+            )
+        )
     return found
 
 
