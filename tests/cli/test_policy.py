@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`alcor policy` prints what may be overridden, and says whether a file is understood; the API holds to the file."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -36,6 +38,25 @@ def test_sample_names_every_rule_and_is_read_again(
     )
     assert len(file.read_text().splitlines()) == len(Engine(REST).policy.defaults)
     assert main(["policy", "--policy-file", str(file)]) == 0
+
+
+def test_whoever_has_read_enough_may_leave(tmp_path: Path) -> None:
+    with (tmp_path / "said").open("w+") as said:
+        command = [sys.executable, "-m", "alcor", "policy", "--sample"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as printing:
+            assert printing.stdout is not None
+            printing.stdout.close()
+        said.seek(0)
+        assert said.read() == ""
+
+
+def test_rules_of_a_file_that_decide_nothing_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text('"create_netwrok": "role:member"\n')
+    assert main(["policy", "--policy-file", str(file)]) == 0
+    assert "create_netwrok decides nothing" in capsys.readouterr().out
 
 
 def test_wrong_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -215,6 +215,19 @@ def test_a_file_that_is_wrong_says_how(file: Path, text: str, wrong: str) -> Non
         Policy(RULES).use(file)
 
 
+def test_rules_of_a_file_that_decide_nothing_are_named(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(
+        '"create_netwrok": "role:x"\n"create_router": "role:x"\n'
+        '"network_admin": "role:n"\n"create_network": "rule:network_admin"\n"create_network:name": "role:x"\n'
+    )
+    policy = Policy(RULES)
+    policy.use(file)
+    assert policy.unknown() == ["create_netwrok", "create_router"]
+    assert "create_netwrok, create_router" in capsys.readouterr().err
+
+
 def test_an_empty_file_changes_nothing(file: Path) -> None:
     file.write_text("# nothing\n")
     policy = Policy(RULES)

@@ -271,7 +271,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"alcor: {wrong}", file=sys.stderr)
         return 2
     configure_log(settings.log_level, settings.log_format)
-    return uvloop.run(_until_signalled(command.run(options, settings)))
+    try:
+        status = uvloop.run(_until_signalled(command.run(options, settings)))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read what is printed has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 async def _until_signalled(work: Coroutine[Any, Any, int]) -> int:

@@ -26,4 +26,6 @@ async def run(sample: bool, settings: Settings) -> int:
         print(f"alcor: {wrong}", file=sys.stderr)
         return 1
     print(f"{settings.policy_file} is understood.")
+    for name in policy.unknown():
+        print(f"{name} decides nothing here: what it names is not here, or it is misspelt.")
     return 0

@@ -19,7 +19,7 @@ from oslo_policy import _checks as oslo  # the classes of a parsed rule have no 
 from oslo_policy import policy as oslo_policy
 
 from alcor.base.errors import Forbidden
-from alcor.base.telemetry import log, log_error
+from alcor.base.telemetry import log, log_error, log_warning
 from alcor.resource.context import Identity
 from alcor.resource.declare import PolicyRule
 
@@ -349,6 +349,17 @@ class Policy:
         _check_circles(checks)
         self._rules = _Rules(checks, self._plain.scopes)
         self._rights.clear()
+        if self.unknown():
+            log_warning("policy names rules that decide nothing here", rules=", ".join(self.unknown()))
+
+    def unknown(self) -> list[str]:
+        """The rules of the file that nothing asks for: of what is not here, or misspelt."""
+        checks = self._rules.checks
+        asked = {
+            each.match for one in checks.values() for each in _within(one) if isinstance(each, oslo.RuleCheck)
+        }
+        nouns = self.defaults.keys() | asked
+        return sorted(name for name in checks if name not in nouns and name.partition(":")[0] not in nouns)
 
     def _renamed(self, name: str) -> str:
         """The name that a rule has today: `get_network:tags` was `get_networks_tags`."""
