@@ -336,6 +336,22 @@ async def test_ipv6_addresses_of_a_routed_network_are_made_of_the_mac_in_the_hos
     assert (await door.refused("PUT", url, move, 409))["type"] == "HostNotCompatibleWithFixedIps"
 
 
+async def test_ports_get_the_address_of_a_slaac_subnet_that_comes_to_their_segment(door: Door) -> None:
+    network, segments, subnets = await routed(door)
+    fixed = [{"subnet_id": subnets[1]["id"]}]
+    asked = await door.create("port", network_id=network["id"], fixed_ips=fixed)
+    bound = [
+        await door.create("port", network_id=network["id"], **{"binding:host_id": host})
+        for host in ("one", "two")
+    ]
+    waiting = await door.create("port", network_id=network["id"])
+    six = {"ip_version": 6, "cidr": "2001:db8::/64", "ipv6_address_mode": "slaac"}
+    subnet = await door.create("subnet", network_id=network["id"], segment_id=segments[1]["id"], **six)
+    found = await door.list("ports", fixed_ips=f"subnet_id={subnet['id']}")
+    assert {port["id"] for port in found} == {asked["id"], bound[1]["id"]}
+    assert (await door.show("port", waiting["id"]))["fixed_ips"] == []
+
+
 async def test_host_whose_segment_has_no_subnet_takes_no_port(door: Door) -> None:
     network, _, subnets = await routed(door)
     await door.delete("subnet", subnets[0]["id"])

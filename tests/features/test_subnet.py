@@ -241,3 +241,19 @@ async def test_service_types_are_taken_from_a_member_as_the_reference_takes_them
     body = {"subnet": {"service_types": ["compute:", "test:type_1"]}}
     status, answer = await api.ask("PUT", f"/v2.0/subnets/{subnet['id']}", body, as_project="p")
     assert (status, answer["subnet"]["service_types"]) == (200, ["compute:", "test:type_1"])
+
+
+async def test_ports_get_the_address_of_a_slaac_subnet_that_comes_after_them(api: Door) -> None:
+    network = await api.create("network")
+    fields = {"network_id": network["id"], "mac_address": "fa:16:3e:00:00:07"}
+    port = await api.create("port", **fields)
+    router = await api.create(
+        "port", network_id=network["id"], device_owner="network:router_interface", device_id="r"
+    )
+    slaac = {"network_id": network["id"], "ip_version": 6, "ipv6_address_mode": "slaac"}
+    await api.create("subnet", cidr="2001:db8:9::/64", service_types=["compute:nova"], **slaac)
+    subnet = await api.create("subnet", cidr="2001:db8::/64", **slaac)
+    shown = await api.show("port", port["id"])
+    assert shown["fixed_ips"] == [{"subnet_id": subnet["id"], "ip_address": "2001:db8::f816:3eff:fe00:7"}]
+    assert shown["revision_number"] == port["revision_number"] + 1
+    assert (await api.show("port", router["id"]))["fixed_ips"] == []

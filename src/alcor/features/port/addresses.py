@@ -13,6 +13,13 @@ from alcor.resource.declare import Context
 from alcor.store.reader import Txn
 
 RANDOM_TRIES_MAX = 8  # a second try at random in a large IPv6 pool is already improbable
+# Of ports that have the addresses that they are given, and no other.
+ROUTER_OWNERS = (
+    "network:router_interface",
+    "network:router_interface_distributed",
+    "network:ha_router_replicated_interface",
+    "network:router_centralized_snat",
+)
 SCAN_MAX = 65_536  # addresses of a small IPv6 pool looked at one by one
 
 
@@ -46,6 +53,23 @@ def allocate_addresses(
     )
     chosen += [_automatic(txn, port, subnet) for subnet in automatic]
     return tuple(chosen)
+
+
+def joined(txn: Txn, port: Port, subnet: Subnet) -> tuple[FixedIp, ...]:
+    """The addresses of a port once its network has a subnet that gives every port one that it is of use to."""
+    is_meant = not subnet.service_types or port.device_owner in subnet.service_types
+    if not is_meant or port.device_owner in ROUTER_OWNERS:
+        return port.fixed_ips
+    if subnet.segment_id and subnet.segment_id not in _segments_of(txn, port):
+        return port.fixed_ips
+    return (*port.fixed_ips, _automatic(txn, port, subnet))
+
+
+def _segments_of(txn: Txn, port: Port) -> set[str | None]:
+    if not port.host:
+        return {txn.get(SUBNET, fixed.subnet_id).segment_id for fixed in port.fixed_ips}
+    segment = segment_on(txn, txn.get(NETWORK, port.network_id), port.host)
+    return {segment.id} if segment is not None else set()
 
 
 def is_routed(txn: Txn, network_id: str) -> bool:

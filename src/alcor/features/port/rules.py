@@ -10,7 +10,7 @@ from alcor.base.errors import Conflict, Forbidden, Invalid
 from alcor.features.agent.rules import can_bind
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.network.rules import carrier, segment_on
-from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free, is_routed
+from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free, is_routed, joined
 from alcor.features.port.model import (
     BY_ADDRESS,
     BY_DEVICE,
@@ -40,7 +40,16 @@ from alcor.features.security_group.model import GROUP_SET
 from alcor.features.security_group.rules import default_group, group_set_of, visible_group
 from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.goal.declare import Report
-from alcor.resource.declare import Computed, Context, Extends, Extension, Notice, Resource, RestFeature
+from alcor.resource.declare import (
+    Computed,
+    Context,
+    Extends,
+    Extension,
+    Notice,
+    Resource,
+    RestFeature,
+    revised,
+)
 from alcor.store.declare import Change
 from alcor.store.reader import Reader, Txn
 
@@ -302,17 +311,23 @@ def vif_type_on(txn: Txn, port: Port, host: str) -> str:
     return "ovs" if is_possible else "binding_failed"
 
 
+def join_automatic(txn: Txn, ctx: Context, subnet: Subnet) -> None:
+    """Gives the network's ports the address that such a subnet gives every port."""
+    if not subnet.is_auto_address:
+        return
+    for port in txn.find(PORT, BY_NETWORK, subnet.network_id):
+        addresses = joined(txn, port, subnet)
+        if addresses != port.fixed_ips:
+            txn.update(PORT, revised(ctx, port, fixed_ips=addresses))
+
+
 def leave_automatic(txn: Txn, ctx: Context, subnet: Subnet) -> None:
     """Takes from ports the addresses that they have of a subnet only because it gives every port one."""
     if not subnet.is_auto_address:
         return
     for port in txn.find(PORT, BY_SUBNET, subnet.id):
         left = tuple(fixed for fixed in port.fixed_ips if fixed.subnet_id != subnet.id)
-        revision = port.revision_number + 1
-        txn.update(
-            PORT,
-            msgspec.structs.replace(port, fixed_ips=left, revision_number=revision, updated_at=ctx.now),
-        )
+        txn.update(PORT, revised(ctx, port, fixed_ips=left))
 
 
 def on_reports(txn: Txn, host: str, reports: Sequence[Report]) -> None:
@@ -443,7 +458,7 @@ REST = RestFeature(
             doc="An interface of a network.",
         ),
     ),
-    extends=(Extends("subnet", on_delete=leave_automatic),),
+    extends=(Extends("subnet", after_create=join_automatic, on_delete=leave_automatic),),
     extensions=(
         Extension(
             "aap-reject-multicast",
