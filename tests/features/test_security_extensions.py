@@ -68,6 +68,15 @@ async def test_rule_is_kept_in_neutrons_form(api: Door) -> None:
     assert (await refused_rule(api, group, 409, protocol="tcp"))["type"] == "SecurityGroupRuleExists"
 
 
+@pytest.mark.parametrize("remote", ["remote_group_id", "remote_address_group_id"])
+async def test_empty_id_of_a_remote_names_none(api: Door, remote: str) -> None:
+    group = await api.create("security_group", name="web")
+    rule = await a_rule(api, group, protocol="tcp", **{remote: ""})
+    assert rule[remote] is None
+    assert (await refused_rule(api, group, 409, protocol="tcp"))["type"] == "SecurityGroupRuleExists"
+    await refused_rule(api, group, 400, protocol="udp", **{remote: 5})
+
+
 async def test_rules_of_default_groups_are_told_apart(api: Door) -> None:
     group = await api.create("security_group", name="web", as_project="red")
     rules = await api.list("security-group-rules", as_project="red", belongs_to_default_sg="True")

@@ -128,6 +128,22 @@ async def test_prefixes_are_added_and_taken_out_unless_they_are_in_use(api: Door
     assert await refused(api, "PUT", path, less) == (400, "IllegalSubnetPoolPrefixUpdate")
 
 
+async def test_prefixes_of_the_other_ip_version_are_neither_added_nor_taken_for_the_pools_own(
+    api: Door,
+) -> None:
+    pool = await pool_of(api, "10.0.0.0/24")
+    path = f"subnetpools/{pool['id']}"
+    six = {"prefixes": ["2001:db8::/32"]}
+    assert await refused(api, "PUT", f"{path}/add_prefixes", six) == (400, "PrefixVersionMismatch")
+    both = {"subnetpool": {"prefixes": ["10.0.0.0/24", "2001:db8::/32"]}}
+    assert await refused(api, "PUT", path, both) == (400, "PrefixVersionMismatch")
+    for fewer in (["2001:db8::/32"], []):
+        body = {"subnetpool": {"prefixes": fewer}}
+        assert await refused(api, "PUT", path, body) == (400, "IllegalSubnetPoolPrefixUpdate")
+    same_number = {"prefixes": ["::a00:0/120"]}  # as 10.0.0.0/24
+    assert await call(api, f"{path}/remove_prefixes", same_number) == {"prefixes": ["10.0.0.0/24"]}
+
+
 async def test_subnets_of_a_network_are_onboarded_with_their_prefixes(api: Door) -> None:
     network = await api.create("network")
     subnet = await api.create("subnet", network_id=network["id"], ip_version=4, cidr="172.16.0.0/24")

@@ -136,6 +136,15 @@ def parse_remote_prefix(value: object) -> str | None:
         raise Invalid(f"Invalid CIDR {shown(value)} given as IP prefix.", type="InvalidCIDR") from None
 
 
+def parse_remote(value: object) -> str | None:
+    """The id of a group, '' for none. Raises ValueError."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"'{shown(value)}' is not a valid string")
+    return value
+
+
 class Allowance(Standard, frozen=True, kw_only=True):
     """What a rule lets through, whichever group it is of."""
 
@@ -145,8 +154,8 @@ class Allowance(Standard, frozen=True, kw_only=True):
     port_range_min: Annotated[int | None, Api(parse=parse_port)] = None
     port_range_max: Annotated[int | None, Api(parse=parse_port)] = None
     remote_ip_prefix: Annotated[str | None, Api(parse=parse_remote_prefix)] = None
-    remote_group_id: Annotated[str | None, Api()] = None
-    remote_address_group_id: Annotated[str | None, Api()] = None
+    remote_group_id: Annotated[str | None, Api(parse=parse_remote)] = None
+    remote_address_group_id: Annotated[str | None, Api(parse=parse_remote)] = None
 
 
 class SecurityGroupRule(Allowance, frozen=True, kw_only=True):

@@ -42,7 +42,8 @@ def on_create(txn: Txn, ctx: Context, new: SubnetPool) -> SubnetPool:
 def on_update(txn: Txn, ctx: Context, old: SubnetPool, new: SubnetPool) -> SubnetPool:
     """The changed pool, which still has all its prefixes. Raises as `on_create`."""
     _check_owner_of_scope(txn, ctx, old)
-    if not all(covers(merged(new.prefixes), prefix) for prefix in old.prefixes):
+    left = merged(prefix for prefix in new.prefixes if ip_version(prefix) == old.ip_version)
+    if not all(covers(left, prefix) for prefix in old.prefixes):
         raise Invalid(
             "Illegal update to prefixes: Existing prefixes must be a subset of the new prefixes.",
             type="IllegalSubnetPoolPrefixUpdate",
@@ -67,9 +68,9 @@ def shared_ids(reader: Reader, project_id: str) -> list[str]:
 
 
 def _whole(pool: SubnetPool) -> SubnetPool:
-    if not pool.prefixes:
-        raise Invalid("Empty subnet pool prefix list.", type="EmptySubnetPoolPrefixList")
     versions = {ip_version(prefix) for prefix in pool.prefixes}
+    if not versions:
+        raise Invalid("Empty subnet pool prefix list.", type="EmptySubnetPoolPrefixList")
     if len(versions) > 1:
         raise Invalid("Cannot mix IPv4 and IPv6 prefixes in a subnet pool.", type="PrefixVersionMismatch")
     version = versions.pop()
@@ -282,7 +283,7 @@ def remove_prefixes(
     txn: Txn, ctx: Context, pool: SubnetPool, body: Mapping[str, object]
 ) -> dict[str, object]:
     """Takes prefixes out of the pool. Raises Invalid where a subnet uses one."""
-    gone = _asked(body)
+    gone = [prefix for prefix in _asked(body) if ip_version(prefix) == pool.ip_version]
     if not overlap(pool.prefixes, gone):
         return {"prefixes": pool.prefixes}
     if overlap([subnet.cidr for subnet in txn.find(SUBNET, BY_POOL, pool.id)], gone):
