@@ -16,6 +16,8 @@ from alcor.features.availability_zone.rules import REST as AVAILABILITY_ZONE_RES
 from alcor.features.binding import goal as binding_goal
 from alcor.features.binding.model import BINDING_STATUS, PORT_BINDING, PORT_MOVE, WAITS_NOWHERE
 from alcor.features.binding.rules import REST as BINDING_REST
+from alcor.features.dns.model import NETWORK_DNS, PORT_DNS, SUBNET_DNS
+from alcor.features.dns.rules import REST as DNS_REST
 from alcor.features.flavor.model import FLAVOR, SERVICE_PROFILE
 from alcor.features.flavor.rules import REST as FLAVOR_REST
 from alcor.features.ip_availability.rules import REST as IP_AVAILABILITY_REST
@@ -70,6 +72,7 @@ REST = (
     BINDING_REST,
     QOS_REST,
     PORT_ATTRIBUTE_REST,
+    DNS_REST,
     IP_AVAILABILITY_REST,
     RBAC_REST,
 )
@@ -116,6 +119,9 @@ SCHEMA = Schema(
         PORT_BINDING,
         *QOS_TABLES,
         PORT_ATTRIBUTES,
+        NETWORK_DNS,
+        SUBNET_DNS,
+        PORT_DNS,
         BINDING_STATUS,
         PORT_MOVE,
     ),
