@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import active_count
 
 import pytest
 import pytest_asyncio
@@ -113,6 +114,65 @@ async def test_bridge_that_would_forward_by_itself_or_speaks_another_openflow_is
     assert (await host.vsctl("get", "bridge", "br-int", "fail_mode")).strip() == "secure"
     assert "OpenFlow14" in await host.vsctl("get", "bridge", "br-int", "protocols")
     assert host.tunnel_ip in await host.vsctl("get", "interface", "vx0", "options")
+
+
+async def test_bridge_that_is_taken_away_again_and_again_is_there_in_the_end(host: Host) -> None:
+    plug, seen = await started(host, "br-new", "10.99.77.77")
+    try:
+        for pause_s in (0, 0.01, 0.02, 0.05, 0.1) * 5:  # also while it is being made
+            await host.vsctl("--if-exists", "del-br", "br-new")
+            await asyncio.sleep(pause_s)
+        await host.vsctl("--if-exists", "del-br", "br-new")
+        await until(lambda: not seen.tunnel_ofport)
+        await until(lambda: seen.tunnel_ofport > 0)
+        assert (await host.vsctl("get", "bridge", "br-new", "fail_mode")).strip() == "secure"
+    finally:
+        await plug.stop()
+        await host.vsctl("--if-exists", "del-br", "br-new")
+
+
+async def test_switch_that_is_away_at_the_start_is_waited_for_on_one_connection(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plug_module, "TRANSACTION_S_MAX", 1)
+    monkeypatch.setattr(plug_module, "RETRY_S", 0.1)
+    seen = Seen()
+    await host.kill_vswitchd()
+    plug = Plug(f"unix:{host.ovsdb_socket}", Bridges("br-new"), "10.99.77.77", seen.take)
+    before = active_count()
+    starting = asyncio.create_task(plug.start())
+    try:
+        await until(lambda: "no tunnel port yet" in capsys.readouterr().err)
+        assert active_count() <= before + 2, "one thread for the database, and one that waits for it"
+        await host.start_vswitchd()
+        await until(lambda: seen.tunnel_ofport > 0)
+    finally:
+        await starting
+        await plug.stop()
+        await host.vsctl("--if-exists", "del-br", "br-new")
+
+
+async def test_tunnel_port_that_another_bridge_has_is_said_once_and_made_when_it_is_free(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await host.vsctl(
+        "add-port", "br-int", TUNNEL_PORT, "--", "set", "interface", TUNNEL_PORT, "type=internal"
+    )
+    seen, told = Seen(), ""
+    plug = Plug(f"unix:{host.ovsdb_socket}", Bridges("br-new"), "10.99.77.77", seen.take)
+    try:
+        await plug.start()
+        async with asyncio.timeout(20):
+            while "no tunnel port yet" not in told:
+                told += capsys.readouterr().err
+                await asyncio.sleep(0.05)
+        assert told.count("port cannot be made") == 1
+        assert "another bridge has" in told
+        await host.vsctl("del-port", "br-int", TUNNEL_PORT)
+        await until(lambda: seen.tunnel_ofport > 0)
+    finally:
+        await plug.stop()
+        await host.vsctl("--if-exists", "del-br", "br-new")
 
 
 async def test_tunnel_port_that_is_taken_away_is_made_again(host: Host) -> None:

@@ -34,6 +34,7 @@ _COLUMNS = {
 }
 _TUNNEL_OPTIONS = {"key": "flow", "remote_ip": "flow"}
 _UNREACHABLE = (OvsdbAppException, OSError)
+_VANISHED = (AttributeError, LookupError, RuntimeError)  # by reading rows that somebody deletes meanwhile
 _PROTOCOLS = ["OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
 
 
@@ -70,6 +71,9 @@ class Plug:
         self._connection: Any = None
         self._ovsdb: Any = None
         self._mending: asyncio.Task[None] | None = None
+        self._is_whole = False  # tunnel port and uplinks are there
+        self._told = ""  # why a port could not be made, the last time
+        self._missing: set[str] = set()  # bridges to physical networks that were last seen to be missing
 
     async def start(self) -> None:
         """Connects, makes what is missing, and reports what is plugged; waits for as long as OVSDB is not there."""
@@ -89,6 +93,7 @@ class Plug:
     async def stop(self) -> None:
         """Ends the connection; what is plugged stays plugged."""
         if self._mending is not None:
+            self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
         if self._connection is not None:
             await asyncio.to_thread(self._connection.stop, TRANSACTION_S_MAX)
@@ -103,7 +108,7 @@ class Plug:
         idl = _FollowingIdl(self._remote, schema)
         self._connection = connection.Connection(idl, timeout=TRANSACTION_S_MAX)
         self._ovsdb = _Ovsdb(self._connection)
-        self._ensure(self._ovsdb)
+        self._ensure_all()
         follower = _BridgeFollower(idl, self._bridges, self._publish)
         with self._connection.lock:
             idl.on_run = follower.look
@@ -115,25 +120,43 @@ class Plug:
 
     def _tell(self, plugged: Plugged) -> None:
         self._on_change(plugged)
-        is_whole = plugged.tunnel_ofport and all(ofport for _, ofport in plugged.uplinks)
-        if not is_whole and self._mending is None:
+        self._is_whole = bool(plugged.tunnel_ofport) and all(ofport for _, ofport in plugged.uplinks)
+        if not self._is_whole and self._mending is None:
             self._mending = asyncio.create_task(self._mend())
 
     async def _mend(self) -> None:
-        """Somebody took the bridge, the tunnel port or a patch port away, or a bridge to a physical network came."""
-        try:
-            await asyncio.to_thread(self._ensure, self._ovsdb)
-        except OvsdbAppException as error:
-            log_warning("port cannot be made", bridge=self._bridge, reason=str(error))
+        """Somebody took the bridge, the tunnel port or a patch port away, or a bridge to a physical network came.
+
+        Until all is there: what was just made may be taken away before anybody has seen it, which is no news.
+        """
+        is_told = False
+        while not self._is_whole:
+            await asyncio.to_thread(self._ensure_all)
+            await asyncio.sleep(RETRY_S)
+            if not self._is_whole and not is_told and not self._missing:
+                to_do = f"start ovs-vswitchd, or see why: ovs-vsctl --columns=name,error list Interface {TUNNEL_PORT}"
+                log_warning("no tunnel port yet", bridge=self._bridge, to_do=to_do)
+                is_told = True
         self._mending = None
+
+    def _ensure_all(self) -> None:
+        try:
+            self._ensure(self._ovsdb)
+        except (*_UNREACHABLE, *_VANISHED) as error:
+            if str(error) != self._told:
+                log_warning("port cannot be made", bridge=self._bridge, reason=str(error))
+            self._told = str(error)
 
     def _ensure(self, ovsdb: Any) -> None:
         self._ensure_bridge(ovsdb)
         self._ensure_tunnel(ovsdb)
         for name, bridge in self._bridges.mappings:
             if _row_named(ovsdb, "Bridge", bridge) is None:
-                log_warning("no bridge to the physical network", physical_network=name, bridge=bridge)
+                if bridge not in self._missing:
+                    log_warning("no bridge to the physical network", physical_network=name, bridge=bridge)
+                self._missing.add(bridge)
                 continue
+            self._missing.discard(bridge)
             here, there = patch_ports(bridge)
             _ensure_patch(ovsdb, self._bridge, here, there)
             _ensure_patch(ovsdb, bridge, there, here)
@@ -164,6 +187,10 @@ class Plug:
             if dict(interface.options) != wanted:
                 ovsdb.db_set("Interface", interface.name, ("options", wanted)).execute(check_error=True)
             return
+        if _row_named(ovsdb, "Port", TUNNEL_PORT) is not None:
+            raise OSError(
+                f"another bridge has {TUNNEL_PORT}: delete it there, or set bridge (--bridge) to that one"
+            )
         with ovsdb.transaction(check_error=True) as transaction:
             transaction.add(ovsdb.add_port(self._bridge, TUNNEL_PORT))
             transaction.add(ovsdb.db_set("Interface", TUNNEL_PORT, ("type", "vxlan"), ("options", wanted)))
