@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from alcor.store.declare import Position
 from alcor.store.log.contract import HeadMoved, Log, LogFault, OutcomeUnknown, Reset, Turn
-from alcor.store.tables import Row
+from alcor.store.tables import Slice
 
 
 class Fault(Enum):
@@ -39,7 +39,7 @@ class FaultyLog:
     async def close(self) -> None:
         await self.log.close()
 
-    async def load(self, take: Callable[[Sequence[Row]], None]) -> Position:
+    async def load(self, take: Callable[[Slice], None]) -> Position:
         self._reach()
         return await self.log.load(take)
 

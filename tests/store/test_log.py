@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from alcor.store.declare import Position
 from alcor.store.log.contract import HeadMoved, Log, LogFault, PenHeld, Record, Reset, Turn
 from alcor.store.log.sqlite import SqliteLog
-from alcor.store.tables import START, Row
+from alcor.store.tables import START, Slice
 from alcor.testing.memory_log import Disk, MemoryLog
 
 Maker = Callable[[], Log]
@@ -65,14 +65,11 @@ async def _append(log: Log, *records: tuple[str, bytes | None], at_s: float = 0.
 
 
 async def _objects(log: Log) -> dict[str, bytes]:
-    rows: list[Row] = []
-
-    def take(some: Sequence[Row]) -> None:
-        rows.extend(Row(*row) for row in some)
-
-    await log.load(take)
-    assert [row.id for row in rows] == sorted(row.id for row in rows)
-    return {row.id: row.row for row in rows}
+    slices: list[Slice] = []
+    await log.load(slices.append)
+    objects = [each for some in slices for each in zip(some.ids, some.rows, strict=True)]
+    assert objects == sorted(objects)
+    return dict(objects)
 
 
 async def test_a_new_log_is_empty_and_at_the_start(log: Log) -> None:
@@ -101,9 +98,18 @@ async def test_the_last_record_of_an_object_in_a_turn_is_its_state(log: Log) -> 
 async def test_the_same_id_in_two_tables_is_two_objects(log: Log) -> None:
     turn = Turn(Position(2, "1" * 32), 0.0, [Record("net", "x", None, b"n"), Record("port", "x", None, b"p")])
     await log.append(START, turn)
-    rows: list[Row] = []
-    assert await log.load(rows.extend) == turn.position
-    assert [tuple(row) for row in rows] == [("net", "x", b"n"), ("port", "x", b"p")]
+    slices: list[Slice] = []
+    assert await log.load(slices.append) == turn.position
+    assert [(table, list(ids), list(rows)) for table, ids, rows in slices] == [
+        ("net", ["x"], [b"n"]),
+        ("port", ["x"], [b"p"]),
+    ]
+
+
+async def test_ids_and_rows_of_any_form_are_loaded_as_they_were_written(log: Log) -> None:
+    objects = {"a,b": b"", "a": b"\x00\xff", "größer": b"\x80", "nul\x00nul": b"x" * 70_000}
+    await _append(log, *objects.items())
+    assert await _objects(log) == objects
 
 
 async def test_turns_are_followed_whole_and_no_more_than_asked(log: Log) -> None:
@@ -179,11 +185,11 @@ async def test_a_load_is_of_one_moment_though_turns_go_on(log: Log, make: Maker)
     await _append(log, *[(f"{number:05}", b"old") for number in range(12_000)])
     other = make()
     await other.open()
-    seen: list[Row] = []
+    seen: list[bytes] = []
     writing: list[asyncio.Task[Turn]] = []
 
-    def take(rows: Sequence[Row]) -> None:
-        seen.extend(Row(*row) for row in rows)
+    def take(some: Slice) -> None:
+        seen.extend(some.rows)
         if not writing:
             writing.append(
                 asyncio.create_task(_append(other, ("00001", b"new"), ("11999", b"new"), ("12000", b"new")))
@@ -192,7 +198,7 @@ async def test_a_load_is_of_one_moment_though_turns_go_on(log: Log, make: Maker)
     position = await log.load(take)
     await writing[0]
     assert position.revision == 12_000
-    assert {row.row for row in seen} == {b"old"}
+    assert set(seen) == {b"old"}
     assert len(seen) == 12_000
     assert len(await log.follow(position, 10)) == 1
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from alcor.base.errors import Conflict, NotFound, Refusal
 from alcor.store.declare import Position
-from alcor.store.tables import Row, Tables
+from alcor.store.tables import Slice, Tables
 from alcor.store.txn import Overlay
 from tests.store import model
 from tests.store.world import (
@@ -143,11 +143,11 @@ def test_a_load_of_what_is_stored_equals_the_tables_that_were_changed(history: l
                 state = _step(overlay, state, write)
         _commit(tables, overlay)
     loaded = Tables(SCHEMA)
-    loaded.load(
-        Row(table.name, name, tables.row(table.name, name) or b"")
-        for table in model.TABLES
-        for name in state[table.name]
-    )
+    loading = loaded.loading()
+    for table in model.TABLES:
+        ids = sorted(state[table.name])
+        loading.add(Slice(table.name, ids, [tables.row(table.name, name) or b"" for name in ids]))
+    loading.finish(tables.position)
     model.seen(loaded, state)
 
 
@@ -247,7 +247,7 @@ def test_counting_under_a_key_of_many_looks_at_no_object(
 def test_fields_that_this_process_does_not_know_survive_its_rewrite() -> None:
     tables = Tables(SCHEMA)
     row = msgspec.msgpack.encode({"id": "n", "name": "old", "colour": "blue", "deep": {"er": [1]}})
-    tables.load([Row("net", "n", row)])
+    tables.load([Slice("net", ["n"], [row])])
     turn = Overlay(tables)
     turn.update(NET, Net(id="n", name="new"))
     _commit(tables, turn)
@@ -260,13 +260,15 @@ def test_fields_that_this_process_does_not_know_survive_its_rewrite() -> None:
 
 def test_a_table_of_another_version_is_passed_over_at_load() -> None:
     tables = Tables(SCHEMA)
-    tables.load([Row("router", "r", b"\x80"), Row("net", "n", msgspec.msgpack.encode(Net(id="n")))])
+    row = msgspec.msgpack.encode(Net(id="n"))
+    tables.load([Slice("router", ["r"], [b"\x80"]), Slice("net", ["n"], [row])])
     assert [net.id for net in tables.scan(NET)] == ["n"]
 
 
 def test_a_load_leaves_open_scans_as_they_were() -> None:
     tables = Tables(SCHEMA)
-    tables.load(Row("net", f"{n:03}", msgspec.msgpack.encode(Net(id=f"{n:03}"))) for n in range(50))
+    ids = [f"{n:03}" for n in range(50)]
+    tables.load([Slice("net", ids, [msgspec.msgpack.encode(Net(id=each)) for each in ids])])
     scan = tables.snapshot_scan(NET, 20)
     assert len(next(scan)) == 20
     tables.load([])

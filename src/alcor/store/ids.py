@@ -244,6 +244,9 @@ class OwnIds:
     def change(self, key: Key, changed: Mapping[str, bool]) -> None:
         """The rows were, or will be, changed."""
 
+    def extend(self, ids: Iterable[str], keys: Iterable[Key]) -> None:
+        """The rows were added."""
+
     def count(self, key: Key) -> int:
         """How many ids stand under `key`."""
         return len(self.ids(key))

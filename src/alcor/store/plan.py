@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from alcor.store.declare import Field, Guard, Index, Key, Pool, Reference, Schema, Stored, Table
+from alcor.store.declare import Field, Guard, Index, Key, Pool, Reference, Schema, Stored, Table, own_id
 
 V = TypeVar("V")
 
@@ -43,6 +43,9 @@ class TablePlan:
     ]  # those of `indexes` by a `Field`, and whether it skips what is empty
     read_fields: Callable[[Any], tuple[Any, ...]]  # the keys of an object in all of these
     others: tuple[Index[Any], ...]  # the rest of `indexes`
+    is_looked_into: (
+        bool  # by a load: its objects stand in indexes of which the rows say nothing, or hold numbers
+    )
     checked: frozenset[Index[Any]]  # those of which something may refuse a new key
     references: dict[Index[Any], tuple[Reference[Any], ...]]  # by the index whose keys are the ids
     referrers: tuple[Referrer, ...]
@@ -124,6 +127,7 @@ def _plan(table: Table[Any], schema: Schema, by_reference: dict[Reference[Any], 
         fields=tuple((index, keys.skip_empty) for index, keys in by_field),
         read_fields=reader_of(tuple(keys.name for _, keys in by_field)),
         others=tuple(index for index in indexes if not isinstance(index.keys, Field)),
+        is_looked_into=bool(table.pools) or any(index.keys is not own_id for index in indexes),
         checked=frozenset(index for index in indexes if index.unique or index in references),
         references=references,
         referrers=_referrers(table, schema.tables, by_reference),

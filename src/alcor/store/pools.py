@@ -4,6 +4,8 @@
 An allocation touches one chunk: everything below the hint of its range is known to be held.
 """
 
+from collections.abc import Iterable
+
 from bitarray import bitarray
 from bitarray.util import zeros
 
@@ -106,10 +108,16 @@ class HeldNumbers:
 
     def hold(self, key: Key, number: int) -> None:
         """Marks a free number as held."""
-        numbers = self._by_key.get(key)
-        if numbers is None:
-            numbers = self._by_key[key] = Numbers()
-        numbers.hold(number)
+        self.hold_all(((key, number),))
+
+    def hold_all(self, numbers: Iterable[tuple[Key, int]]) -> None:
+        """Marks free numbers as held, each under its key."""
+        by_key = self._by_key
+        for key, number in numbers:
+            under = by_key.get(key)
+            if under is None:
+                under = by_key[key] = Numbers()
+            under.hold(number)
 
     def free(self, key: Key, number: int) -> None:
         """Marks a held number as free."""

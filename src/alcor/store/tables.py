@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter, lt
+from itertools import chain
+from operator import lt
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from alcor.store.declare import Index, Key, Pool, Position, Schema, Stored, Table, own_id
 from alcor.store.ids import KeyedIds, OwnIds
-from alcor.store.plan import TablePlan, distinct, plans_of
+from alcor.store.plan import distinct, plans_of
 from alcor.store.pools import HeldNumbers
 from alcor.store.rows import Rows, Scan
 
@@ -24,12 +24,12 @@ START = Position(0, "")  # of a log in which nothing was written
 _DECODED_MAX = 8192  # objects of one table that are kept decoded; all are dropped when more were read
 
 
-class Row(NamedTuple):
-    """One current object as the log has it."""
+class Slice(NamedTuple):
+    """Current objects of one table as the log has them, in order of id."""
 
     table: str
-    id: str
-    row: bytes
+    ids: Sequence[str]
+    rows: Sequence[bytes]
 
 
 @dataclass(frozen=True)
@@ -200,14 +200,15 @@ class Tables:
                 decoded.pop(place, None)
         self.position = position
 
-    def load(self, rows: Iterable[Row], position: Position = START) -> None:
-        """Replaces everything by `rows`."""
+    def load(self, slices: Iterable[Slice], position: Position = START) -> None:
+        """Replaces everything."""
         loading = self.loading()
-        loading.add(sorted(rows))
+        for each in slices:
+            loading.add(each)
         loading.finish(position)
 
     def loading(self) -> Loading:
-        """A load in slices: everything stays as it is until it is finished. Rows of unknown tables are skipped."""
+        """A load in slices: everything stays as it is until it is finished. Objects of unknown tables are skipped."""
         return Loading(self, self._empty())
 
     def replace(self, held: _Held, position: Position) -> None:
@@ -227,47 +228,39 @@ class Loading:
         self._held = held
         self._last: dict[str, str] = {}  # the greatest id of each table so far
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, some: Slice) -> None:
         """Adds objects. Those of one table come in order of id, also from call to call."""
-        for name, some in groupby(rows, key=itemgetter(0)):
-            plan = self._tables.plans.get(name)
-            if plan is not None:
-                self._add(plan, list(some))
-
-    def _add(self, plan: TablePlan, rows: Sequence[Row]) -> None:
-        held = self._held
-        ids = [row[1] for row in rows]
+        plan = self._tables.plans.get(some.table)
+        if plan is None or not some.ids:
+            return
+        held, ids = self._held, some.ids
         assert all(map(lt, [self._last.get(plan.name, ""), *ids], ids)), "a load out of order"
         self._last[plan.name] = ids[-1]
-        held.rows[plan.name].extend(row[1:] for row in rows)
-        if not plan.indexes and not plan.table.pools:
+        held.rows[plan.name].extend(zip(ids, some.rows, strict=True))
+        if not plan.is_looked_into:
             return
         decode = plan.decode
-        stored = [decode(row[2]) for row in rows]
+        stored = [decode(row) for row in some.rows]
         columns = zip(*map(plan.read_fields, stored), strict=True)
         for (index, skip_empty), column in zip(plan.fields, columns, strict=True):
             if not skip_empty or all(column):
-                self._extend(index, ids, column)
+                held.indexes[index].extend(ids, column)
             elif any(column):
-                self._extend_each(index, ids, [(key,) if key else () for key in column])
+                self._extend(index, ids, ((key,) if key else () for key in column))
         for index in plan.others:
-            self._extend_each(index, ids, map(index.keys, stored))
+            self._extend(index, ids, map(index.keys, stored))
         for pool in plan.table.pools:
-            numbers = held.pools[pool]
-            for each in stored:
-                for key, number in pool.holds(each):
-                    numbers.hold(key, number)
+            held.pools[pool].hold_all(chain.from_iterable(map(pool.holds, stored)))
 
-    def _extend(self, index: Index[Any], ids: Iterable[str], keys: Iterable[Key]) -> None:
+    def _extend(self, index: Index[Any], ids: Sequence[str], keys_of_each: Iterable[Any]) -> None:
         into = self._held.indexes[index]
-        if isinstance(into, KeyedIds):  # the rows are the others
-            into.extend(ids, keys)
-
-    def _extend_each(self, index: Index[Any], ids: Iterable[str], keys_of_each: Iterable[Any]) -> None:
-        of_each = zip(ids, keys_of_each, strict=True)
-        pairs = [(own_id, key) for own_id, keys in of_each for key in distinct(keys)]
-        if pairs:
-            self._extend(index, *zip(*pairs, strict=True))
+        keys = [distinct(each) for each in keys_of_each]
+        counts = set(map(len, keys))
+        if counts == {1}:
+            into.extend(ids, chain.from_iterable(keys))
+        elif counts != {0}:
+            pairs = [(own_id, key) for own_id, each in zip(ids, keys, strict=True) for key in each]
+            into.extend(*zip(*pairs, strict=True))
 
     def finish(self, position: Position) -> None:
         """Makes it the state."""

@@ -5,10 +5,11 @@ import asyncio
 import copy
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from alcor.store.declare import Position
 from alcor.store.log.contract import HeadMoved, LogFault, OutcomeUnknown, PenHeld, Reset, Turn
-from alcor.store.tables import START, Row
+from alcor.store.tables import START, Slice
 
 LOAD_ROWS = 1_000
 
@@ -59,12 +60,14 @@ class MemoryLog:
         """Lets go of the pen."""
         await self.drop_pen()
 
-    async def load(self, take: Callable[[Sequence[Row]], None]) -> Position:
+    async def load(self, take: Callable[[Slice], None]) -> Position:
         """Gives all current objects to `take`, in order and in slices, as they were in one moment."""
         self._check()
         position, objects = self._disk.head, sorted(self._disk.objects.items())
         for start in range(0, len(objects), LOAD_ROWS):
-            take([Row(*key, body) for key, body in objects[start : start + LOAD_ROWS]])
+            for table, some in groupby(objects[start : start + LOAD_ROWS], key=lambda each: each[0][0]):
+                keys, rows = zip(*some, strict=True)
+                take(Slice(table, [key[1] for key in keys], rows))
             await asyncio.sleep(0)
         return position
 

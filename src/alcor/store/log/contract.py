@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from alcor.store.declare import Position
-from alcor.store.tables import Row
+from alcor.store.tables import Slice
 
 FORMAT = 1  # of what is stored; nobody writes a format that another live process may not know
 
@@ -62,8 +62,8 @@ class Log(Protocol):
     async def close(self) -> None:
         """Lets go of the pen and everything else. May be called twice."""
 
-    async def load(self, take: Callable[[Sequence[Row]], None]) -> Position:
-        """Gives all current objects to `take`, in slices, as they were in one moment; answers its position."""
+    async def load(self, take: Callable[[Slice], None]) -> Position:
+        """Gives all current objects to `take`, table after table, as they were in one moment; answers its position."""
 
     async def head(self) -> Position:
         """The position of the last turn that was committed."""
