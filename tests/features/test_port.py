@@ -2,6 +2,7 @@
 """Ports over REST: addresses, MACs, groups, binding and status."""
 
 import ipaddress
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,48 @@ async def test_random_ipv6_addresses_are_unique_and_in_their_pool(api: Door) -> 
     assert {address_of(port) for port in ports} == {f"2001:db8::{last}" for last in (10, 11, 12, 13)}
     refusal = await api.refused("POST", "/v2.0/ports", {"port": {"network_id": network["id"]}}, 409)
     assert refusal["type"] == "IpAddressGenerationFailure"
+
+
+async def test_automatic_addresses_are_those_of_the_mac_whatever_is_asked_for(api: Door) -> None:
+    network = await api.create("network")
+    slaac = {"network_id": network["id"], "ip_version": 6, "ipv6_address_mode": "slaac"}
+    subnet = await api.create("subnet", cidr="2001:db8::/64", **slaac)
+    await api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.0.0.0/24")
+    made = {"network_id": network["id"], "mac_address": "fa:16:3e:00:00:01"}
+    automatic = "2001:db8::f816:3eff:fe00:1"
+
+    def addresses(port: dict[str, Any]) -> set[str]:
+        return {fixed["ip_address"] for fixed in port["fixed_ips"]}
+
+    asked = {"port": {**made, "fixed_ips": [{"subnet_id": subnet["id"], "ip_address": "2001:db8::5"}]}}
+    error = await api.refused("POST", "/v2.0/ports", asked, 400)
+    assert error["type"] == "AllocationOnAutoAddressSubnet"
+    assert subnet["id"] in error["message"]
+    port = await api.create("port", fixed_ips=[{"ip_address": "10.0.0.9"}], **made)
+    assert addresses(port) == {"10.0.0.9", automatic}
+    assert addresses(await api.update("port", port["id"], fixed_ips=[])) == {automatic}
+    both = [{"ip_address": "10.0.0.7"}, {"subnet_id": subnet["id"], "ip_address": automatic}]
+    assert addresses(await api.update("port", port["id"], fixed_ips=both)) == {"10.0.0.7", automatic}
+
+    moved = await api.update("port", port["id"], mac_address="fa:16:3e:00:00:02")
+    assert addresses(moved) == {"10.0.0.7", "2001:db8::f816:3eff:fe00:2"}
+    assert addresses(await api.create("port", **made)) >= {automatic}, "the address of the former MAC is free"
+
+
+async def test_routers_port_has_no_address_that_it_did_not_ask_for(api: Door) -> None:
+    network = await api.create("network")
+    subnet = await api.create(
+        "subnet",
+        network_id=network["id"],
+        ip_version=6,
+        ipv6_address_mode="slaac",
+        cidr="2001:db8::/64",
+        service_types=["network:router_interface"],
+    )
+    made = {"network_id": network["id"], "device_owner": "network:router_interface"}
+    assert (await api.create("port", **made))["fixed_ips"] == []
+    asked = [{"subnet_id": subnet["id"], "ip_address": "2001:db8::1"}]
+    assert (await api.create("port", fixed_ips=asked, **made))["fixed_ips"] == asked
 
 
 async def test_slaac_subnet_gives_the_eui64_address(api: Door) -> None:

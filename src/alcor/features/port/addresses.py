@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which addresses a port gets: what was asked for if it is free, else one of each IP version in the network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from alcor.base.errors import Conflict, Invalid
 from alcor.base.net import Ip, Mac, cidr_bounds, eui64, ip_in, ip_int, ip_of
@@ -48,17 +48,31 @@ def allocate_addresses(
             is_auto = subnet.is_auto_address
             chosen.append(_automatic(txn, port, subnet) if is_auto else _from_pools(txn, ctx, subnet, chosen))
     given = {fixed.subnet_id for fixed in chosen}
-    automatic = (
-        [subnet for subnet in subnets if subnet.is_auto_address and subnet.id not in given] if wanted else []
-    )
+    automatic = [subnet for subnet in subnets if subnet.id not in given and _is_implied(port, subnet)]
     chosen += [_automatic(txn, port, subnet) for subnet in automatic]
     return tuple(chosen)
 
 
+def _is_implied(port: Port, subnet: Subnet) -> bool:
+    """Whether the port has an address of the subnet without asking."""
+    is_meant = not subnet.service_types or port.device_owner in subnet.service_types
+    return subnet.is_auto_address and is_meant and port.device_owner not in ROUTER_OWNERS
+
+
+def without_automatic(txn: Txn, port: Port, fixed_ips: Iterable[FixedIp]) -> list[FixedIp]:
+    """The fixed IPs but for those that the port has for its MAC."""
+    automatic = {
+        FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
+        for subnet in txn.find(SUBNET, BY_NETWORK, port.network_id)
+        if subnet.is_auto_address
+    }
+    addresses = {fixed.ip_address for fixed in automatic}
+    return [fixed for fixed in fixed_ips if fixed.ip_address not in addresses]
+
+
 def joined(txn: Txn, port: Port, subnet: Subnet) -> tuple[FixedIp, ...]:
     """The addresses of a port once its network has a subnet that gives every port one that it is of use to."""
-    is_meant = not subnet.service_types or port.device_owner in subnet.service_types
-    if not is_meant or port.device_owner in ROUTER_OWNERS:
+    if not _is_implied(port, subnet):
         return port.fixed_ips
     if subnet.segment_id and subnet.segment_id not in _segments_of(txn, port):
         return port.fixed_ips
@@ -138,7 +152,7 @@ def _one_of_each_version(
     waiting: dict[int, bool] = {}  # by IP version: whether its address is still to be found
     for subnet in sorted(subnets, key=_rank) if len(subnets) > 1 else subnets:
         if subnet.is_auto_address:
-            chosen.append(_automatic(txn, port, subnet))
+            chosen += [_automatic(txn, port, subnet)] if _is_implied(port, subnet) else []
         elif waiting.get(subnet.ip_version, True):
             address = _free_address(txn, ctx, subnet, chosen)
             waiting[subnet.ip_version] = address is None
@@ -191,8 +205,19 @@ def _as_asked(txn: Txn, port: Port, subnets: Sequence[Subnet], fixed: FixedIp) -
             f"Invalid input for operation: IP address {ip} is not a valid IP for the specified subnet.",
             type="InvalidInput",
         )
+    asked = FixedIp(subnet.id, ip)
+    own = txn.peek(PORT, port.id)
+    if own is not None and asked in own.fixed_ips:
+        return asked
+    is_free = not subnet.is_auto_address or port.device_owner in ROUTER_OWNERS
+    if not is_free and ip != eui64(subnet.cidr, port.mac_address):
+        raise Invalid(
+            f"IPv6 address {ip} cannot be directly assigned to a port on subnet {subnet.id} as the subnet is configured"
+            " for automatic addresses",
+            type="AllocationOnAutoAddressSubnet",
+        )
     _refuse_taken(txn, port, subnet, ip)
-    return FixedIp(subnet.id, ip)
+    return asked
 
 
 def _refuse_taken(txn: Txn, port: Port, subnet: Subnet, ip: Ip) -> None:
@@ -213,8 +238,8 @@ def _from_pools(txn: Txn, ctx: Context, subnet: Subnet, chosen: Sequence[FixedIp
     address = _free_address(txn, ctx, subnet, chosen)
     if address is None:
         raise Conflict(
-            f"No more IP addresses available for subnet {subnet.id}.",
-            type="IpAddressGenerationFailureNoMatchingSubnet",
+            f"No more IP addresses available on network {subnet.network_id}: subnet {subnet.id} has none.",
+            type="IpAddressGenerationFailure",
         )
     return FixedIp(subnet.id, address)
 

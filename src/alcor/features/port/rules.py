@@ -10,7 +10,14 @@ from alcor.base.errors import Conflict, Forbidden, Invalid
 from alcor.features.agent.rules import can_bind
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.network.rules import carrier, segment_on
-from alcor.features.port.addresses import allocate_addresses, free_mac, is_mac_free, is_routed, joined
+from alcor.features.port.addresses import (
+    allocate_addresses,
+    free_mac,
+    is_mac_free,
+    is_routed,
+    joined,
+    without_automatic,
+)
 from alcor.features.port.model import (
     BY_ADDRESS,
     BY_DEVICE,
@@ -87,7 +94,7 @@ def on_update(txn: Txn, ctx: Context, old: Port, new: Port) -> Port:
         new = msgspec.structs.replace(new, mac_address=free_mac(txn, ctx, network.id))
     if new.mac_address != old.mac_address:
         _check_mac_change(txn, ctx, old, new)
-    if "fixed_ips" in ctx.given:
+    if "fixed_ips" in ctx.given or (new.mac_address != old.mac_address and old.fixed_ips):
         new = msgspec.structs.replace(new, fixed_ips=_changed_addresses(txn, ctx, old, new))
     elif new.host and new.host != old.host:
         new = _on_segment(txn, ctx, new)
@@ -217,10 +224,14 @@ def _drop_unused_set(txn: Txn, old: Port, new: Port | None) -> None:
 
 
 def _changed_addresses(txn: Txn, ctx: Context, old: Port, new: Port) -> tuple[FixedIp, ...]:
-    """The addresses asked for; an entry that names only a subnet keeps the address that the port already has there."""
-    spare = list(old.fixed_ips)
+    """The addresses asked for; an entry that names only a subnet keeps the address that the port already has there.
+    With another MAC come other automatic ones.
+    """
+    spare, wanted = list(old.fixed_ips), list(new.fixed_ips or ())
+    if new.mac_address != old.mac_address:
+        spare, wanted = without_automatic(txn, old, spare), without_automatic(txn, old, wanted)
     asked = []
-    for fixed in new.fixed_ips or ():
+    for fixed in wanted:
         kept = [own for own in spare if own.subnet_id == fixed.subnet_id] if not fixed.ip_address else []
         asked.append(kept[0] if kept else fixed)
         if asked[-1] in spare:
