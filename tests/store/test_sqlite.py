@@ -316,6 +316,37 @@ async def test_a_log_that_is_moved_away_is_missed_and_found_again(open_store: Op
     assert (await store.submit(add_net("b"))).value.vni == 2
 
 
+async def test_a_folder_that_turns_into_something_else_is_named_and_work_goes_on_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    folder, away = tmp_path / "state", tmp_path / "away"
+    folder.mkdir()
+    opener = Opener(folder)
+    store = await opener()
+    await store.submit(add_net("a"))
+    folder.rename(away)
+    folder.touch()  # as bad as a disk that answers with errors
+    with pytest.raises(Unavailable, match=r"is gone|Not a directory"):
+        await store.caught_up()
+    with pytest.raises(Unavailable, match=r"is gone|Not a directory"):
+        await store.submit(add_net("b"))
+    folder.unlink()
+    away.rename(folder)
+    assert (await store.submit(add_net("b"))).value.vni == 2
+    await opener.close()
+
+
+async def test_history_that_cannot_be_forgotten_keeps_nobody_from_writing(open_store: Opener) -> None:
+    store, other = await open_store(), await open_store()
+    await store.submit(add_net("a"))
+    await store.submit(add_net("b"))
+    pen = store._log._pen  # type: ignore[attr-defined]
+    await pen.do(lambda: pen.connector.get().pragma("query_only", 1))
+    with pytest.raises(LogFault, match="read-only"):
+        await store._log.trim(float("inf"), 10)
+    assert (await other.submit(add_net("c"))).value.vni == 3
+
+
 async def test_a_disk_that_is_full_is_named_and_work_goes_on_when_there_is_room(open_store: Opener) -> None:
     store = await open_store()
     await store.submit(add_net("a"))

@@ -79,7 +79,7 @@ class _Hand:
         try:
             connection = self.connector.opened()
             return None if connection is None else work(connection)
-        except apsw.Error:
+        except (apsw.Error, OSError):
             return None  # the thread will say what is wrong, if it still is
         finally:
             self._working.release()
@@ -109,7 +109,7 @@ class _Hand:
         except (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.CantOpenError) as error:
             self.connector.drop()  # what it has read may be what is wrong
             raise LogFault(reason(self._path, error)) from error
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             raise LogFault(reason(self._path, error)) from error
 
 
@@ -276,20 +276,11 @@ class SqliteLog:
 
     def _trim(self, before_s: float, limit: int) -> int:
         self._take_pen(_LINE_S)
-        connection = self._pen.connector.get()
-        horizon, count, last = None, 0, bytes.fromhex(_head(connection).turn)
-        query = "SELECT revision, turn, time FROM history ORDER BY revision"
-        for revision, turn, time_s in connection.execute(query):
-            is_next = horizon is None or turn != horizon[1]
-            if is_next and (count >= limit or time_s >= before_s or turn == last):
-                break
-            horizon, count = (revision, turn), count + 1
-        removed = 0
-        if horizon is not None:
-            connection.execute("DELETE FROM history WHERE revision <= ?", horizon[:1])
-            removed = connection.changes()
-            connection.execute("UPDATE meta SET horizon = ?, horizon_turn = ?", horizon)
-        connection.execute("COMMIT")
+        try:
+            removed = _forget(self._pen.connector.get(), before_s, limit)
+        except BaseException:
+            self._roll_back()  # or it would hold the pen until its next turn
+            raise
         return removed
 
 
@@ -376,6 +367,23 @@ def _find_turn(connection: apsw.Connection, turn_id: str, after: Position) -> Po
     query = "SELECT max(revision) FROM history WHERE revision > ? AND turn = ?"
     revision = connection.execute(query, (after.revision, bytes.fromhex(turn_id))).get
     return None if revision is None else Position(revision, turn_id)
+
+
+def _forget(connection: apsw.Connection, before_s: float, limit: int) -> int:
+    horizon, count, last = None, 0, bytes.fromhex(_head(connection).turn)
+    query = "SELECT revision, turn, time FROM history ORDER BY revision"
+    for revision, turn, time_s in connection.execute(query):
+        is_next = horizon is None or turn != horizon[1]
+        if is_next and (count >= limit or time_s >= before_s or turn == last):
+            break
+        horizon, count = (revision, turn), count + 1
+    removed = 0
+    if horizon is not None:
+        connection.execute("DELETE FROM history WHERE revision <= ?", horizon[:1])
+        removed = connection.changes()
+        connection.execute("UPDATE meta SET horizon = ?, horizon_turn = ?", horizon)
+    connection.execute("COMMIT")
+    return removed
 
 
 def _insert_turn(connection: apsw.Connection, expected: Position, turn: Turn) -> None:

@@ -146,8 +146,11 @@ class Opened:
         return True
 
     def is_current(self) -> bool:
-        """Whether the path still names the file that this connection is to."""
-        return _identity(self._path) == self._identity
+        """Whether the path still names the file that this connection is to, as far as can be seen."""
+        try:
+            return _identity(self._path) == self._identity
+        except OSError:  # an unreadable folder, a disk that answers with errors
+            return False
 
     def close(self) -> None:
         """Closes the connection; leaves the write-ahead log of a file that has taken this one's name alone."""
