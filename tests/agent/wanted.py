@@ -66,6 +66,7 @@ class Wanted:
     vnis: dict[str, int] = field(default_factory=dict)
     nics: dict[str, Nic] = field(default_factory=dict)
     rules: dict[str, RuleRow] = field(default_factory=dict)
+    transparent: set[str] = field(default_factory=set)  # networks that carry tags of machines
     networks_down: set[str] = field(default_factory=set)
     wires: dict[str, tuple[WireRow, ...]] = field(default_factory=dict)  # of networks that no tunnel carries
     stateless: set[str] = field(default_factory=set)  # security groups
@@ -105,6 +106,7 @@ class Wanted:
                     mtu=1450,
                     admin_state_up=is_up,
                     wires=self.wires.get(network, ()),
+                    vlan_transparent=network in self.transparent,
                 )
             }
             rows[f"neighbours:{network}"], rows[f"flood:{network}"] = {}, {}

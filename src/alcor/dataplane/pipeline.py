@@ -350,8 +350,8 @@ def _defaults() -> Iterator[Flow]:
 
 
 def _never_from_ports() -> Iterator[Flow]:
-    # Tagged frames would be matched by what is inside the tag.
-    yield flow(CLASSIFY, 200, where(vlan_tci=(0x1000, 0x1000)))
+    # Tagged frames are matched by what is inside the tag: only networks that carry tags let them be of theirs.
+    yield flow(CLASSIFY, 200, where(vlan_tci=(0x1000, 0x1000), vni=0))
 
     # Above whatever a port's own addresses allow.
     for kind in (ROUTER_ADVERTISEMENT, _REDIRECT):

@@ -43,6 +43,7 @@ class NetworkRow(Row, tag="network", frozen=True, kw_only=True):
     mtu: int
     admin_state_up: bool = True  # false: the network carries nothing
     wires: tuple[WireRow, ...] = ()  # the first that a host can; none: by tunnels
+    vlan_transparent: bool = False  # frames keep the tags that machines gave them
 
 
 class SubnetRow(Row, tag="subnet", frozen=True, kw_only=True):
@@ -81,6 +82,7 @@ def network_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]
     onward = (load("vni", row.vni), load("origin", TUNNEL), go(SOURCE))
     if way.kind == "vxlan":
         yield flow(CLASSIFY, 100, where(in_port=tunnel, tun_id=row.vni), *onward)
+        yield from with_tags(row, in_port=tunnel, tun_id=row.vni)
         return
 
     if way.ofport:
@@ -92,6 +94,14 @@ def network_flows(view: HostView, scope: str, row: NetworkRow) -> Iterator[Flow]
     from_here = {"vni": row.vni, "origin": LOCAL}
     yield flow(DELIVER, 110, where(target_port=tunnel, **from_here), *others)
     yield flow(FLOOD_TUNNELS, 20, where(**from_here), *others)
+
+
+def with_tags(row: NetworkRow, **speaker: int) -> Iterator[Flow]:
+    """Tagged frames of this speaker are classified as others are, where the network carries tags."""
+    if row.vlan_transparent:
+        # Above what drops tagged frames; which lets those of a known network pass.
+        tagged = where(**speaker, vni=0, vlan_tci=(_TAGGED, _TAGGED))
+        yield flow(CLASSIFY, 205, tagged, load("vni", row.vni), go(CLASSIFY))
 
 
 def _from_physical(way: Uplink, onward: tuple[Action, ...]) -> Flow:

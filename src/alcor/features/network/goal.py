@@ -16,6 +16,7 @@ def network_rows(view: View, network: Network) -> Iterator[Placed]:
         vni=network.vni,
         mtu=network.mtu,
         admin_state_up=network.admin_state_up,
+        vlan_transparent=network.vlan_transparent,
         wires=() if is_plain else tuple(map(_wire, network.providers)),
     )
     yield Placed(f"network:{network.id}", "network", row)

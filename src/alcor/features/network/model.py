@@ -74,6 +74,7 @@ class Network(Standard, frozen=True, kw_only=True):
         True  # default for the network's ports
     )
     mtu: Annotated[int, Api(put=True, minimum=0)] = 0  # bytes of an IP packet; asked for as 0: the most
+    vlan_transparent: Annotated[bool, Api(sort=False)] = False  # it carries its machines' own VLAN tags
     network_type: Annotated[
         str,
         Api(

@@ -14,9 +14,11 @@ from alcor.features.network.model import (
     RANGES_OF_TYPE,
     SEGMENT_NUMBERS,
     SEGMENT_RANGE,
+    TYPES_WITH_BRIDGE,
     VLAN,
     VNI_MAX,
     VXLAN,
+    Network,
     Place,
     Provider,
     configured,
@@ -26,6 +28,7 @@ from alcor.resource.declare import Context
 from alcor.store.reader import Txn
 
 VXLAN_OVERHEAD = 50  # bytes: outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)
+TAG = 4  # bytes, of IEEE 802.1Q
 
 Bounds = tuple[int, int]  # inclusive
 
@@ -85,11 +88,22 @@ def reserve(txn: Txn, ctx: Context, project_id: str, asked: Sequence[Provider]) 
     return tuple(reserved)
 
 
-def mtu_max(ctx: Context, providers: Iterable[Provider]) -> int:
-    """The longest IP packet, in bytes, that every one of these ways carries whole."""
+def mtu_max(ctx: Context, network: Network) -> int:
+    """The longest IP packet, in bytes, that every way of the network carries whole, with a tag if there may be one."""
     physical: int = ctx.settings.global_physnet_mtu
-    is_tunnelled = any(provider.network_type == VXLAN for provider in providers)
-    return physical - VXLAN_OVERHEAD if is_tunnelled else physical
+    is_tunnelled = any(provider.network_type == VXLAN for provider in network.providers)
+    return physical - (VXLAN_OVERHEAD if is_tunnelled else 0) - (TAG if network.vlan_transparent else 0)
+
+
+def check_transparent(network: Network, providers: Iterable[Provider]) -> None:
+    """Raises Invalid where a network of tags of its own would be carried in a way that has a use for tags."""
+    kinds = sorted({each.network_type for each in providers} & set(TYPES_WITH_BRIDGE))
+    if network.vlan_transparent and kinds:
+        raise Invalid(
+            f"Backend does not support VLAN Transparency. Network {network.id} cannot be {kinds[0]}: tags on a physical"
+            " network are not its own.",
+            type="VlanTransparencyDriverError",
+        )
 
 
 def _completed(

@@ -26,7 +26,7 @@ from alcor.features.network.model import (
     Provider,
     Segment,
 )
-from alcor.features.network.provider import check, mtu_max, refused, reserve
+from alcor.features.network.provider import check, check_transparent, mtu_max, refused, reserve
 from alcor.resource.declare import Computed, Context, Extension, Resource, RestFeature, revised
 from alcor.store.reader import Reader, Txn
 
@@ -37,6 +37,7 @@ def on_create(txn: Txn, ctx: Context, new: Network) -> Network:
     if new.segments:
         _check_segments(new, is_asked)
     providers = reserve(txn, ctx, new.project_id, new.providers if is_asked or new.segments else ())
+    check_transparent(new, providers)
     new = _only_default(txn, _carried_by(new, providers))
     return msgspec.structs.replace(new, vni=_number(txn, providers), mtu=_mtu(ctx, new))
 
@@ -72,7 +73,8 @@ def recarried(txn: Txn, ctx: Context, network: Network, without: str = "") -> No
     vxlan = next((each.segmentation_id for each in providers if each.network_type == VXLAN), None)
     if vxlan is not None or network.vni <= VNI_MAX:
         changed = msgspec.structs.replace(changed, vni=vxlan or _number(txn, providers))
-    mtu = min(network.mtu, mtu_max(ctx, providers))
+    check_transparent(network, providers)
+    mtu = min(network.mtu, mtu_max(ctx, changed))
     txn.update(NETWORK, revised(ctx, changed, mtu=mtu))
 
 
@@ -166,7 +168,7 @@ def _number(txn: Txn, providers: tuple[Provider, ...]) -> int:
 
 
 def _mtu(ctx: Context, network: Network) -> int:
-    most = mtu_max(ctx, network.providers)
+    most = mtu_max(ctx, network)
     if network.mtu > most:
         raise refused(f"Requested MTU is too big, maximum is {most}")
     return network.mtu or most
@@ -204,7 +206,7 @@ REST = RestFeature(
             plural="networks",
             path="networks",
             table=NETWORK,
-            aliases=("provider", "net-mtu", "net-mtu-writable", "external-net"),
+            aliases=("provider", "net-mtu", "net-mtu-writable", "external-net", "vlan-transparent"),
             on_create=on_create,
             after_create=after_create,
             on_update=on_update,
@@ -237,6 +239,12 @@ REST = RestFeature(
             "Network MTU (writable)",
             "Provides a writable MTU attribute for a network resource.",
             "2017-07-12T00:00:00-00:00",
+        ),
+        Extension(
+            "vlan-transparent",
+            "Vlantransparent",
+            "Provides Vlan Transparent Networks",
+            "2015-03-23T09:00:00-00:00",
         ),
         Extension(
             "external-net",

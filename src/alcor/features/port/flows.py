@@ -61,7 +61,7 @@ from alcor.dataplane.values import (
     Resubmit,
     SetField,
 )
-from alcor.features.network.flows import NetworkRow, Uplink, uplink
+from alcor.features.network.flows import NetworkRow, Uplink, uplink, with_tags
 from alcor.features.port.port_security import Identity, port_security_flows
 from alcor.features.security_group.flows import RuleRow, is_stateless, own_set_clause
 
@@ -191,6 +191,8 @@ def port_flows(view: HostView, scope: str, row: PortRow) -> Iterator[Flow]:
     if row.trunk_port:
         mine = where(source_port=port)
         yield from _tag_flows(view, row)
+    else:
+        yield from with_tags(network, in_port=port)
     yield flow(
         CLASSIFY,
         # A subport is not held to what holds for its trunk's port.

@@ -49,6 +49,7 @@ def on_create(txn: Txn, ctx: Context, new: Trunk) -> Trunk:
         raise subport_in_use(parent.id)
     if txn.count(TRUNK, BY_PORT, parent.id) or (parent.host and not parent.is_bound):
         raise parent_in_use(parent.id)
+    _check_tags(txn, parent)
     empty = msgspec.structs.replace(new, sub_ports=())
     return msgspec.structs.replace(new, sub_ports=_joined(txn, ctx, empty, new.sub_ports))
 
@@ -170,11 +171,20 @@ def _check_free(txn: Txn, parent: Port, port: Port) -> None:
             f"Port already has an attached device {port.device_id}.",
             type="PortInUse",
         )
+    _check_tags(txn, port)
     most, mtu = (txn.get(NETWORK, each.network_id).mtu for each in (parent, port))
     if mtu > most:
         raise Conflict(
             f"MTU {mtu} of subport {port.id} cannot be greater than MTU {most} of trunk {parent.id}.",
             type="SubPortMtuGreaterThanTrunkPortMtu",
+        )
+
+
+def _check_tags(txn: Txn, port: Port) -> None:
+    """Raises Invalid for a port of a network whose machines have tags of their own: others could pass for a subport."""
+    if txn.get(NETWORK, port.network_id).vlan_transparent:
+        raise _invalid(
+            f"Port {port.id} is on VLAN transparent network {port.network_id}, where trunks have no tags"
         )
 
 
