@@ -171,7 +171,7 @@ def _policy_arguments(parser: argparse.ArgumentParser) -> None:
 async def _db(options: argparse.Namespace, settings: Settings) -> int:
     from alcor.cli import db
 
-    return await db.run(options.action, settings)
+    return await db.run(options.action, settings, finish=options.finish)
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +203,11 @@ def _pki_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _db_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("check",), help="check: load the log and say what is in it")
+    meaning = "check: load the log and say what is in it; upgrade: say its format"
+    parser.add_argument("action", choices=("check", "upgrade"), help=meaning)
+    parser.add_argument(
+        "--finish", action="store_true", help="upgrade: raise the format, once no older version runs"
+    )
 
 
 COMMANDS = (

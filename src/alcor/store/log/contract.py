@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from alcor.store.declare import Position
 from alcor.store.tables import Slice
 
-FORMAT = 1  # of what is stored; nobody writes a format that another live process may not know
+FORMAT = 1  # the newest that is read; written only where the log has it: see docs/decisions/log.md
 
 
 class LogFault(Exception):

@@ -18,6 +18,7 @@ _WAL_WRITE_LOCK = 120  # the byte of the -shm file that SQLite's writer locks (s
 _POLL_S = 0.0005
 _OPEN_S = 2.0
 _HEAD, _OPENING = 1_000, 1_001  # bytes of the line's file that are locked
+_READS = 2_000  # and, shared, that of the newest format which a process reads, while it has the log open
 
 _SCHEMA = """
 CREATE TABLE objects (kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, id));
@@ -68,6 +69,19 @@ class Line:
         """Opens or replaces alone; goes on all the same where a process stopped in the middle of that."""
         return self._locked(_OPENING, _OPEN_S)
 
+    @contextmanager
+    def all_read(self) -> Iterator[None]:
+        """Nobody who does not read FORMAT has the log open, or opens it meanwhile. Raises LogFault if somebody has."""
+        try:
+            self._set(_READS, fcntl.F_WRLCK, FORMAT)
+        except BlockingIOError:
+            who = f"An older version, which does not read format {FORMAT}, has the log open"
+            raise LogFault(f"{who}: end it first (fuser -v {self._path} lists who has).") from None
+        try:
+            yield
+        finally:
+            self._set(_READS, fcntl.F_UNLCK, FORMAT)
+
     def read(self) -> str:
         """What was noted last."""
         return os.pread(self._file, 1000, 0).decode() if self._file >= 0 else ""
@@ -96,8 +110,7 @@ class Line:
     def _lock(self, byte: int, wait_s: float) -> bool:
         deadline = time.monotonic() + wait_s
         try:
-            if self._file < 0:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._open()
         except OSError:
             return False  # a folder that cannot be written: the log's own error will say so
         while True:
@@ -110,9 +123,19 @@ class Line:
             else:
                 return True
 
-    def _set(self, byte: int, kind: int) -> None:
+    def _open(self) -> None:
+        if self._file >= 0:
+            return
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._set(_READS + FORMAT, fcntl.F_RDLCK)
+        except BlockingIOError:
+            self.close()
+            raise LogFault(f"The log beside {self._path} is being upgraded: start a newer version.") from None
+
+    def _set(self, byte: int, kind: int, count: int = 1) -> None:
         # A lock of the open file: it also keeps the threads of one process apart.
-        fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", kind, os.SEEK_SET, byte, 1, 0))
+        fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", kind, os.SEEK_SET, byte, count, 0))
 
 
 class Opened:
@@ -210,6 +233,28 @@ class Connector:
     def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self.wal_pages = pages
         return apsw.SQLITE_OK
+
+
+def format_of(path: Path, *, raise_it: bool = False) -> int:
+    """The format that the log is written in, if told so after it was raised to FORMAT.
+
+    Raises LogFault where that cannot be: an older version has the log open.
+    """
+    line = Line(path)
+    try:
+        opened = Opened(path, line)
+        try:
+            if raise_it:
+                opened.connection.set_busy_timeout(5000)
+                with line.all_read():
+                    opened.connection.execute("UPDATE meta SET format = ?", (FORMAT,))
+            return int(opened.connection.execute("SELECT format FROM meta").get)
+        finally:
+            opened.close()
+    except apsw.Error as error:
+        raise LogFault(reason(path, error)) from error
+    finally:
+        line.close()
 
 
 def pen_holder(path: Path) -> int | None:
