@@ -207,7 +207,7 @@ SEGMENT_NUMBERS: Pool[Segment] = Pool(
     "segment", holds=_held, taken=lambda segment, key, number: segment_taken(segment.provider, number)
 )
 SEGMENTS_OF_NETWORK: Index[Segment] = Index("network_id", lambda segment: (segment.network_id,))
-BLOCK = 4_096  # numbers; those of one block stand under one key
+BLOCK = 2_048  # numbers; those of one block stand under one key
 SEGMENTS_OF_BLOCK: Index[Segment] = Index(
     "block",
     lambda segment: (

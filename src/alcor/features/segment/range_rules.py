@@ -26,7 +26,7 @@ from alcor.features.network.model import (
 from alcor.resource.declare import Computed, Context, Extension, Resource
 from alcor.store.reader import Reader, Txn
 
-SHOWN_MAX = 4_096  # used and free numbers that are answered, the lowest: all of a physical network's VLANs
+SHOWN_MAX = 1_024  # used and free numbers that are answered, the lowest: what is read at once without a pause
 
 
 def keep_defaults(txn: Txn, ctx: Context) -> None:
@@ -96,12 +96,11 @@ def used(reader: Reader, of: SegmentRange) -> dict[int, str]:
     """The projects of the networks that have numbers of the range, by number: the lowest `SHOWN_MAX`."""
     found: dict[int, str] = {}
     for segments in _blocks(reader, of, of.minimum, of.maximum):
-        for segment in segments:
-            network = reader.get(NETWORK, segment.network_id)
-            found[segment.segmentation_id or 0] = network.project_id
+        found |= {segment.segmentation_id or 0: segment.network_id for segment in segments}
         if len(found) >= SHOWN_MAX:
             break
-    return dict(sorted(found.items())[:SHOWN_MAX])
+    lowest = sorted(found.items())[:SHOWN_MAX]
+    return {number: reader.get(NETWORK, network).project_id for number, network in lowest}
 
 
 def available(reader: Reader, of: SegmentRange) -> list[int]:
