@@ -280,6 +280,19 @@ async def test_rule_types_are_listed_and_their_details_shown_to_admins(api: Door
     await api.refused("GET", "/v2.0/qos/rule-types/dscp_marking", None, 403, as_project="p1")
 
 
+async def test_rule_types_come_in_pages_that_end(api: Door) -> None:
+    _, whole = await api.ask("GET", "/v2.0/qos/rule-types")
+    found, marker = [], ""
+    for _ in range(len(whole["rule_types"])):
+        _, page = await api.ask("GET", f"/v2.0/qos/rule-types?limit=2&marker={marker}")
+        found += page["rule_types"]
+        if len(page["rule_types"]) < 2:
+            break
+        marker = found[-1]["type"]
+    assert found == whole["rule_types"]
+    await api.refused("GET", "/v2.0/qos/rule-types?limit=x", None, 400)
+
+
 async def test_policies_are_tagged_where_neutron_tags_them(api: Door) -> None:
     made = await policy(api)
     assert (await api.ask("PUT", f"/v2.0/policies/{made['id']}/tags/gold"))[0] == 201

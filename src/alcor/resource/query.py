@@ -81,18 +81,20 @@ _NO_FILTERS = ("fields", "sort_key", "sort_dir", "limit", "marker", "page_revers
 def sifted(
     rows: Iterable[Mapping[str, object]], asked: Mapping[str, Sequence[str]], filters: Sequence[str]
 ) -> list[dict[str, object]]:
-    """The few rows of a call's list that a query leaves, with the fields that it names. Raises Invalid for a filter
-    that is none of `filters`.
+    """The few rows of a call's list that a query leaves, with the fields that it names; a marker is of the first
+    filter. Raises Invalid for a filter that is none of `filters`, and for a limit that is none.
     """
     unknown = [shown(name) for name in asked if name not in filters and name not in _NO_FILTERS]
     if unknown:
         raise Invalid(f"{unknown} is invalid attribute for filtering")
-    fields = asked.get("fields", ())
-    return [
-        {name: value for name, value in row.items() if not fields or name in fields}
-        for row in rows
-        if all(str(row[name]) in asked[name] for name in filters if name in asked)
-    ]
+    fields, marker, limit = (asked.get(name, ()) for name in ("fields", "marker", "limit"))
+    left = [row for row in rows if all(str(row[name]) in asked[name] for name in filters if name in asked)]
+    if marker:
+        ends = (place for place, row in enumerate(left, 1) if row[filters[0]] == marker[-1])
+        left = left[next(ends, 0) :]
+    if limit:
+        left = left[: _limit(limit[-1], 0)]
+    return [{name: value for name, value in row.items() if not fields or name in fields} for row in left]
 
 
 def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from alcor.base.errors import Forbidden
 from alcor.features.qos.model import DIRECTIONS, DSCP_MARKS, INTEGER_MAX
 from alcor.resource.declare import Call, Context
+from alcor.resource.query import sifted
 from alcor.store.reader import Txn
 
 
@@ -29,10 +30,11 @@ _PARAMETERS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
 }
 
 
-def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, object]) -> object:
+def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, Sequence[str]]) -> object:
     """All kinds: each is supported, so the filters `all_supported` and `all_rules` leave none out."""
     ctx.require("get_rule_type", ctx.project_id)
-    return {"rule_types": [{"type": name} for name in _PARAMETERS]}
+    page = {name: query[name] for name in ("type", "fields", "limit", "marker") if name in query}
+    return {"rule_types": sifted([{"type": name} for name in _PARAMETERS], page, ("type",))}
 
 
 def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, object]) -> object:
