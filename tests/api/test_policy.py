@@ -127,6 +127,26 @@ async def test_nobody_learns_by_a_filter_what_a_rule_of_the_operator_shows_to_ow
         assert len(await api.names(f"networks?{query}", project="p1", roles="member")) == 1, query
 
 
+async def test_who_may_share_with_everybody_is_the_operators_to_say(api: Api, tmp_path: Path):
+    network = await api.make("network", project="p1", roles="member")
+    wish = {"object_type": "network", "object_id": network["id"], "action": "access_as_shared"}
+    everybody, other = ({"rbac_policy": wish | {"target_tenant": target}} for target in ("*", "p2"))
+    mine = {"project": "p1", "roles": "member"}
+    made = (await api.call("POST", "rbac-policies", other, **mine)).json()["rbac_policy"]
+    url, change = f"rbac-policies/{made['id']}", {"rbac_policy": {"target_tenant": "*"}}
+    for method, path, body in (("POST", "rbac-policies", everybody), ("PUT", url, change)):
+        assert (await api.refusal(method, path, body, **mine))[:2] == (403, "PolicyNotAuthorized")
+
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        '"create_rbac_policy:target_tenant": "role:member"\n"update_rbac_policy:target_tenant": "role:member"\n'
+    )
+    api.app.parts.engine.policy.use(file)
+    assert (await api.call("PUT", url, change, **mine)).status_code == 200
+    assert (await api.call("DELETE", url, **mine)).status_code == 204
+    assert (await api.call("POST", "rbac-policies", everybody, **mine)).status_code == 201
+
+
 async def test_shared_network_is_seen_by_all_and_changed_by_its_owner_only(api: Api):
     shared = await api.make("network", name="open", shared=True)
     url = f"networks/{shared['id']}"

@@ -64,6 +64,26 @@ async def test_shared_and_the_policy_for_everybody_are_one_thing(api: Door) -> N
     assert await api.list("rbac-policies", object_id=network["id"]) == []
 
 
+async def test_revision_of_a_network_counts_who_may_use_it(api: Door) -> None:
+    network = await api.create("network")
+    revisions = [network["revision_number"]]
+
+    async def note() -> None:
+        revisions.append((await api.show("network", network["id"]))["revision_number"])
+
+    policy = await share(api, "network", network["id"], OTHER)
+    await note()
+    await api.update("rbac_policy", policy["id"], target_tenant="*")
+    await note()
+    await api.delete("rbac_policy", policy["id"])
+    await note()
+    assert revisions == [1, 2, 3, 4]
+
+    group = await api.create("security_group", name="g")
+    await share(api, "security_group", group["id"], OTHER)
+    assert (await api.show("security_group", group["id"]))["revision_number"] == group["revision_number"]
+
+
 async def test_sharing_is_not_taken_from_a_project_with_ports_there(api: Door) -> None:
     network = await api.create("network", shared=True)
     await api.create("port", network_id=network["id"], as_project=OTHER)

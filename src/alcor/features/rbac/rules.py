@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from alcor.base.errors import Conflict, Forbidden, Invalid
+from alcor.base.errors import Conflict, Invalid
 from alcor.features.address_group.model import ADDRESS_GROUP
 from alcor.features.address_scope.model import ADDRESS_SCOPE
 from alcor.features.network.model import NETWORK
@@ -28,7 +28,7 @@ from alcor.features.rbac.model import (
 )
 from alcor.features.security_group.model import RULES_FROM_ADDRESSES, SECURITY_GROUP, SECURITY_GROUP_RULE
 from alcor.features.subnet.model import BY_POOL, POOLS_OF_SCOPE, SUBNET, SUBNET_POOL
-from alcor.resource.declare import Context, Extends, Extension, Resource, RestFeature, Standard
+from alcor.resource.declare import Context, Extends, Extension, Resource, RestFeature, Standard, revised
 from alcor.store.declare import Table
 from alcor.store.reader import Reader, Txn
 
@@ -124,23 +124,26 @@ def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:
             "Invalid input for operation: Only admins can manipulate policies on objects they do not own.",
             type="InvalidInput",
         )
-    _check_target(ctx, new)
+    _check_target(new)
     _check_scope_seen(txn, new)
-    _flag(txn, ctx, new, is_set=True)
+    _flag(txn, new, is_set=True)
+    _revise(txn, ctx, new, shared)
     return new
 
 
 def on_update(txn: Txn, ctx: Context, old: RbacPolicy, new: RbacPolicy) -> RbacPolicy:
     """The policy for another target. Raises Conflict where the one before still uses the object."""
-    _check_target(ctx, new)
+    _check_target(new)
     _check_scope_seen(txn, new)
     if new.target_tenant not in (old.target_tenant, EVERYBODY):
         _check_unused(txn, old)
     if new.target_tenant != old.target_tenant:
         _check_default(txn, old)
+        before = txn.get(_BY_TYPE[old.object_type].table, old.object_id)
         if new.action == SHARED:
-            _flag(txn, ctx, old, is_set=False)
-            _flag(txn, ctx, new, is_set=True)
+            _flag(txn, old, is_set=False)
+            _flag(txn, new, is_set=True)
+        _revise(txn, ctx, new, before)
     return new
 
 
@@ -148,16 +151,14 @@ def on_delete(txn: Txn, ctx: Context, old: RbacPolicy) -> None:
     """Takes the object's own flag back too. Raises Conflict where the target still uses the object."""
     _check_unused(txn, old)
     _check_default(txn, old)
-    _flag(txn, ctx, old, is_set=False)
+    before = txn.get(_BY_TYPE[old.object_type].table, old.object_id)
+    _flag(txn, old, is_set=False)
+    _revise(txn, ctx, old, before)
 
 
-def _check_target(ctx: Context, policy: RbacPolicy) -> None:
+def _check_target(policy: RbacPolicy) -> None:
     if not policy.target_tenant.strip():
         raise Invalid(f"Invalid input for target_tenant. Reason: '{policy.target_tenant}' names no project.")
-    if policy.target_tenant == EVERYBODY and not ctx.is_admin:
-        raise Forbidden(
-            "rule:create_rbac_policy:target_tenant is disallowed by policy", type="PolicyNotAuthorized"
-        )
 
 
 def _check_scope_seen(txn: Txn, policy: RbacPolicy) -> None:
@@ -228,7 +229,7 @@ def _check_unshared(txn: Txn, policy: RbacPolicy) -> None:
         ) from in_use
 
 
-def _flag(txn: Txn, ctx: Context, policy: RbacPolicy, *, is_set: bool) -> None:
+def _flag(txn: Txn, policy: RbacPolicy, *, is_set: bool) -> None:
     """Makes the object's own field say what its policies say: shared with everybody, external to anybody."""
     shareable = _BY_TYPE[policy.object_type]
     field = shareable.flags.get(policy.action)
@@ -238,8 +239,15 @@ def _flag(txn: Txn, ctx: Context, policy: RbacPolicy, *, is_set: bool) -> None:
         return
     shared = txn.get(shareable.table, policy.object_id)
     if getattr(shared, field) != is_set:
-        changes = {field: is_set, "revision_number": shared.revision_number + 1, "updated_at": ctx.now}
-        txn.update(shareable.table, msgspec.structs.replace(shared, **changes))
+        txn.update(shareable.table, msgspec.structs.replace(shared, **{field: is_set}))
+
+
+def _revise(txn: Txn, ctx: Context, policy: RbacPolicy, before: Standard) -> None:
+    """Counts the change of the object's own field; of a network any change of who may use it, as Neutron does."""
+    table = _BY_TYPE[policy.object_type].table
+    shared = txn.get(table, policy.object_id)
+    if shared is not before or policy.object_type == NETWORK.name:
+        txn.update(table, revised(ctx, shared))
 
 
 def _external(reader: Reader, network_id: str) -> list[RbacPolicy]:
