@@ -25,8 +25,8 @@ async def test_addresses_are_counted_by_subnet_and_network(api: Door) -> None:
     (shown,) = await available(api, f"?network_id={network['id']}")
     by_subnet = {each["subnet_id"]: each for each in shown["subnet_ip_availability"]}
     assert (by_subnet[four["id"]]["used_ips"], by_subnet[four["id"]]["total_ips"]) == (3, 13)
-    assert (by_subnet[six["id"]]["used_ips"], by_subnet[six["id"]]["total_ips"]) == (1, 2)
-    assert (shown["used_ips"], shown["total_ips"], shown["network_name"]) == (4, 15, "blue")
+    assert (by_subnet[six["id"]]["used_ips"], by_subnet[six["id"]]["total_ips"]) == (1, 3)
+    assert (shown["used_ips"], shown["total_ips"], shown["network_name"]) == (4, 16, "blue")
     status, answer = await api.ask("GET", f"/v2.0/network-ip-availabilities/{network['id']}")
     assert (status, answer["network_ip_availability"]) == (200, shown)
 
@@ -61,8 +61,8 @@ async def test_addresses_inside_and_outside_of_pools_are_told_apart(api: Door) -
     await api.create("port", fixed_ips=[{"ip_address": "2001:db8::1"}], **given)
     (shown,) = await available(api, f"?network_id={network['id']}")
     own = {each["subnet_id"]: tuple(each[DETAILS].values()) for each in shown["subnet_ip_availability"]}
-    assert own == {four["id"]: (14, 4, 3, 1), six["id"]: (16, 14, 1, 0)}
-    assert tuple(shown[DETAILS].values()) == (30, 18, 4, 1)
+    assert own == {four["id"]: (14, 4, 3, 1), six["id"]: (16, 15, 1, 1)}
+    assert tuple(shown[DETAILS].values()) == (30, 19, 4, 2)
 
     for number in range(10, 15):
         await api.create("port", fixed_ips=[{"ip_address": f"10.0.0.{number}"}], **given)

@@ -82,7 +82,6 @@ async def test_address_outside_of_the_subnet_is_refused(api: Door, net: dict) ->
         {"ip_address": "10.0.0.255"},
         {"ip_address": "10.0.0.0"},
         {"ip_address": "no address"},
-        {"subnet_id": "00000000-0000-4000-8000-000000000001"},
         {},
         {"port": 1},
     ):
@@ -124,6 +123,38 @@ async def test_random_ipv6_addresses_are_unique_and_in_their_pool(api: Door) -> 
     assert {address_of(port) for port in ports} == {f"2001:db8::{last}" for last in (10, 11, 12, 13)}
     refusal = await api.refused("POST", "/v2.0/ports", {"port": {"network_id": network["id"]}}, 409)
     assert refusal["type"] == "IpAddressGenerationFailure"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "status", "kind"),
+    [
+        ({"ip_address": "10.9.0.7"}, 400, "InvalidIpForNetwork"),
+        ({"ip_address": "10.0.0.255"}, 400, "InvalidIpForNetwork"),
+        ({"subnet_id": "own", "ip_address": "10.9.0.7"}, 400, "InvalidIpForSubnet"),
+        ({"subnet_id": "other"}, 400, "InvalidInput"),
+        ({"subnet_id": "00000000-0000-0000-0000-000000000001"}, 404, "SubnetNotFound"),
+    ],
+)
+async def test_address_that_is_not_the_networks_is_refused(
+    api: Door, net: dict[str, Any], fixed: dict[str, str], status: int, kind: str
+) -> None:
+    other = await api.create("network")
+    apart = await api.create("subnet", network_id=other["id"], ip_version=4, cidr="10.1.0.0/24")
+    (own,) = (await api.show("network", net["id"]))["subnets"]
+    if place := fixed.get("subnet_id"):
+        fixed = {**fixed, "subnet_id": {"own": own, "other": apart["id"]}.get(place, place)}
+    body = {"port": {"network_id": net["id"], "fixed_ips": [fixed]}}
+    assert (await api.refused("POST", "/v2.0/ports", body, status))["type"] == kind
+
+
+@pytest.mark.parametrize("vnic_type", ["remote-managed", "vdpa", "accelerator-direct"])
+async def test_ports_of_devices_that_no_switch_has_are_kept_for_nova(
+    api: Door, net: dict[str, Any], vnic_type: str
+) -> None:
+    await api.register_host("h1")
+    made = {"network_id": net["id"], "binding:vnic_type": vnic_type, "binding:host_id": "h1"}
+    port = await api.create("port", **made)
+    assert (port["binding:vnic_type"], port["binding:vif_type"]) == (vnic_type, "binding_failed")
 
 
 async def test_automatic_addresses_are_those_of_the_mac_whatever_is_asked_for(api: Door) -> None:

@@ -67,10 +67,43 @@ async def test_pools_are_not_unset_by_null(api: Door) -> None:
     await api.refused("PUT", f"/v2.0/subnets/{subnet['id']}", {"subnet": {"allocation_pools": None}}, 400)
 
 
-async def test_ipv6_subnet_spares_the_router_anycast_address(api: Door) -> None:
+async def test_ipv6_subnet_spares_the_router_anycast_address_as_its_gateway(api: Door) -> None:
     subnet = await subnet_of(api, ip_version=6, cidr="2001:db8::/64")
-    assert subnet["gateway_ip"] == "2001:db8::1"
-    assert subnet["allocation_pools"] == [{"start": "2001:db8::2", "end": "2001:db8::ffff:ffff:ffff:ffff"}]
+    assert subnet["gateway_ip"] == "2001:db8::"
+    assert subnet["allocation_pools"] == [{"start": "2001:db8::1", "end": "2001:db8::ffff:ffff:ffff:ffff"}]
+
+
+ROUTE = {"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"}
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "said"),
+    [
+        ({"gateway_ip": "2001:db8::1"}, "InvalidInput", "gateway_ip '2001:db8::1' does not match"),
+        ({"dns_nameservers": ["2001:db8::1"]}, "InvalidInput", "dns_nameserver '2001:db8::1' does not match"),
+        ({"host_routes": [{**ROUTE, "nexthop": "::1"}]}, "InvalidInput", "nexthop '::1' does not match"),
+        (
+            {"host_routes": [{**ROUTE, "destination": "::/0"}]},
+            "InvalidInput",
+            "destination '::/0' does not match",
+        ),
+        (
+            {"host_routes": [{**ROUTE, "destination": "192.0.2.7/24"}]},
+            "HTTPBadRequest",
+            "'192.0.2.7/24' is not",
+        ),
+        ({"dns_nameservers": [f"192.0.2.{last}" for last in range(6)]}, "DNSNameServersExhausted", "limit 5"),
+    ],
+)
+async def test_what_dhcp_could_not_tell_is_refused_when_made_and_when_changed(
+    api: Door, given: dict, kind: str, said: str
+) -> None:
+    subnet = await subnet_of(api)
+    new = {"network_id": subnet["network_id"], "ip_version": 4, "cidr": "10.1.0.0/24", **given}
+    for method, url, body in (("POST", "subnets", new), ("PUT", f"subnets/{subnet['id']}", given)):
+        error = await api.refused(method, f"/v2.0/{url}", {"subnet": body}, 400)
+        assert error["type"] == kind
+        assert said in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +117,7 @@ async def test_ipv6_subnet_spares_the_router_anycast_address(api: Door) -> None:
         ({"cidr": "2001:db8::/127", "ip_version": 6}, 400, "InvalidInput"),
         ({"cidr": "224.0.0.0/24"}, 400, "InvalidInput"),
         ({"cidr": "127.0.0.0/24"}, 400, "InvalidInput"),
+        ({"cidr": "0.0.0.0/8"}, 400, "InvalidInput"),
         ({"allocation_pools": None}, 400, None),
         ({"gateway_ip": "10.0.0.255"}, 400, "InvalidInput"),
         ({"ip_version": 5}, 400, None),

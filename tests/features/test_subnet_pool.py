@@ -110,6 +110,15 @@ async def test_subnets_of_a_network_come_from_one_pool(api: Door) -> None:
     assert await refused(api, "POST", "subnets", {"subnet": body}) == (400, "NetworkSubnetPoolAffinityError")
 
 
+async def test_gateway_asked_for_says_which_prefix_the_subnet_gets(api: Door) -> None:
+    pool, network = await pool_of(api, "10.0.0.0/16"), await api.create("network")
+    asked = {"network_id": network["id"], "ip_version": 4, "subnetpool_id": pool["id"], "prefixlen": 24}
+    subnet = await api.create("subnet", gateway_ip="10.0.7.1", **asked)
+    assert (subnet["cidr"], subnet["gateway_ip"]) == ("10.0.7.0/24", "10.0.7.1")
+    body = {"subnet": {**asked, "gateway_ip": "10.0.7.9"}}
+    assert await refused(api, "POST", "subnets", body) == (409, "SubnetAllocationError")
+
+
 async def test_prefixes_are_added_and_taken_out_unless_they_are_in_use(api: Door) -> None:
     pool = await pool_of(api, "10.0.0.0/24", default_prefixlen=24)
     subnet = await cut(api, pool)

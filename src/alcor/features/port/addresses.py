@@ -44,7 +44,7 @@ def allocate_addresses(
     chosen = [_as_asked(txn, port, subnets, fixed) for fixed in wanted if fixed.ip_address]
     for fixed in wanted:
         if not fixed.ip_address:
-            subnet = _subnet_named(port, subnets, fixed.subnet_id)
+            subnet = _subnet_named(txn, port, subnets, fixed.subnet_id)
             is_auto = subnet.is_auto_address
             chosen.append(_automatic(txn, port, subnet) if is_auto else _from_pools(txn, ctx, subnet, chosen))
     given = {fixed.subnet_id for fixed in chosen}
@@ -169,10 +169,11 @@ def _rank(subnet: Subnet) -> int:
     return 0 if subnet.is_auto_address else subnet.ip_version
 
 
-def _subnet_named(port: Port, subnets: Sequence[Subnet], id: str) -> Subnet:
+def _subnet_named(txn: Txn, port: Port, subnets: Sequence[Subnet], id: str) -> Subnet:
     for subnet in subnets:
         if subnet.id == id:
             return subnet
+    txn.get(SUBNET, id)
     raise Invalid(
         f"Invalid input for operation: Failed to create port on network {port.network_id}, because fixed_ips included"
         f" invalid subnet {id}.",
@@ -183,28 +184,19 @@ def _subnet_named(port: Port, subnets: Sequence[Subnet], id: str) -> Subnet:
 def _as_asked(txn: Txn, port: Port, subnets: Sequence[Subnet], fixed: FixedIp) -> FixedIp:
     ip = fixed.ip_address
     if fixed.subnet_id:
-        subnet = _subnet_named(port, subnets, fixed.subnet_id)
-        if not ip_in(ip, subnet.cidr):
+        subnet = _subnet_named(txn, port, subnets, fixed.subnet_id)
+        if not _may_be(ip, subnet):
             raise Invalid(
-                f"Invalid input for operation: IP address {ip} is not a valid IP for the specified subnet.",
-                type="InvalidInput",
+                f"IP address {ip} is not a valid IP for the specified subnet.", type="InvalidIpForSubnet"
             )
     else:
-        fitting = [subnet for subnet in subnets if ip_in(ip, subnet.cidr)]
+        fitting = [subnet for subnet in subnets if _may_be(ip, subnet)]
         if not fitting:
             raise Invalid(
-                f"Invalid input for operation: IP address {ip} is not a valid IP for any of the subnets on the"
-                f" specified network.",
-                type="InvalidInput",
+                f"IP address {ip} is not a valid IP for any of the subnets on the specified network.",
+                type="InvalidIpForNetwork",
             )
         subnet = fitting[0]
-
-    first, last = cidr_bounds(subnet.cidr)
-    if last - first >= 2 and (ip_int(ip) == first or (subnet.ip_version == 4 and ip_int(ip) == last)):
-        raise Invalid(
-            f"Invalid input for operation: IP address {ip} is not a valid IP for the specified subnet.",
-            type="InvalidInput",
-        )
     asked = FixedIp(subnet.id, ip)
     own = txn.peek(PORT, port.id)
     if own is not None and asked in own.fixed_ips:
@@ -218,6 +210,13 @@ def _as_asked(txn: Txn, port: Port, subnets: Sequence[Subnet], fixed: FixedIp) -
         )
     _refuse_taken(txn, port, subnet, ip)
     return asked
+
+
+def _may_be(ip: Ip, subnet: Subnet) -> bool:
+    """Whether a host of the subnet may have the address."""
+    first, last = cidr_bounds(subnet.cidr)
+    is_end = ip_int(ip) == first or (subnet.ip_version == 4 and ip_int(ip) == last)
+    return ip_in(ip, subnet.cidr) and not (is_end and last - first >= 2)
 
 
 def _refuse_taken(txn: Txn, port: Port, subnet: Subnet, ip: Ip) -> None:

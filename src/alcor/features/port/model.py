@@ -24,6 +24,10 @@ VNIC_TYPES = (
     "direct-physical",
     "virtio-forwarder",
     "smart-nic",
+    "remote-managed",
+    "vdpa",
+    "accelerator-direct",
+    "accelerator-direct-physical",
 )
 TRUSTED_OWNER = (
     "network:"  # of ports that the operator's own services plug: no default group, no port security

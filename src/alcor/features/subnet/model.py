@@ -65,6 +65,9 @@ def parse_routes(value: object) -> tuple[HostRoute, ...]:
     """Host routes as given, no destination twice. Raises ValueError."""
     pairs = _entries(value, ("destination", "nexthop"), "hostroute") if value is not None else []
     routes = tuple(HostRoute(parse_cidr(destination), parse_ip(nexthop)) for destination, nexthop in pairs)
+    for (given, _), route in zip(pairs, routes, strict=True):
+        if parse_ip(given.partition("/")[0]) != route.destination.partition("/")[0]:
+            raise ValueError(f"'{given}' is not a valid CIDR")
     if len(set(routes)) != len(routes):
         raise ValueError(f"Duplicate hostroute '{value}'")
     return routes
@@ -79,8 +82,6 @@ def parse_nameservers(value: object) -> tuple[Ip, ...]:
     servers = tuple(parse_ip(server) for server in value)
     if len(set(servers)) != len(servers):
         raise ValueError(f"Duplicate nameserver '{value}'")
-    if len(servers) > NAMESERVERS_MAX:
-        raise ValueError(f"Exceeded maximum amount of nameservers: {NAMESERVERS_MAX}")
     return servers
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from alcor.base.errors import Conflict, Forbidden, Invalid
-from alcor.base.net import Cidr, covers, ip_version, left_of, merged, overlap, prefix_length
+from alcor.base.net import Cidr, covers, ip_version, left_of, merged, overlap, parse_cidr, prefix_length
 from alcor.features.address_scope.model import ADDRESS_SCOPE
 from alcor.features.network.model import NETWORK, Network
 from alcor.features.subnet.model import (
@@ -210,7 +210,9 @@ def scope_of(reader: Reader, subnets: Iterable[Subnet]) -> str | None:
 
 
 def _cut(txn: Txn, pool: SubnetPool, new: Subnet) -> Cidr:
-    """The prefix of the subnet: that asked for, or the first that fits into the smallest free piece, as in Neutron."""
+    """The prefix of the subnet: that asked for, that with the gateway asked for, or the first that fits into the
+    smallest free piece, as in Neutron.
+    """
     length = prefix_length(new.cidr) if new.cidr else new.prefixlen
     length = pool.default_prefixlen if length == UNSAID else length
     for limit, word, is_beyond in (
@@ -224,10 +226,13 @@ def _cut(txn: Txn, pool: SubnetPool, new: Subnet) -> Cidr:
             )
     others = txn.find(SUBNET, BY_POOL, pool.id)
     free = list(left_of(pool.prefixes, [other.cidr for other in others], pool.ip_version))
-    if new.cidr:
-        if not covers(merged(free), new.cidr):
+    wanted = new.cidr
+    if not wanted and new.gateway_ip and ip_version(new.gateway_ip) == pool.ip_version:
+        wanted = parse_cidr(f"{new.gateway_ip}/{length}")
+    if wanted:
+        if not covers(merged(free), wanted):
             raise _no_prefix("Cannot allocate requested subnet from the available set of prefixes")
-        cidr = new.cidr
+        cidr = wanted
     else:
         fitting = [piece for piece in merged(free) if prefix_length(piece) <= length]
         if not fitting:

@@ -11,6 +11,7 @@ from alcor.base.net import (
     Cidr,
     Ip,
     cidr_bounds,
+    ip_in,
     ip_int,
     ip_of,
     ip_version,
@@ -19,7 +20,16 @@ from alcor.base.net import (
     prefix_length,
 )
 from alcor.features.network.model import NETWORK, SEGMENT, SEGMENTS_OF_NETWORK, Network
-from alcor.features.subnet.model import BY_NETWORK, BY_POOL, BY_PROJECT, SUBNET, Range, Subnet, check_mtu
+from alcor.features.subnet.model import (
+    BY_NETWORK,
+    BY_POOL,
+    BY_PROJECT,
+    NAMESERVERS_MAX,
+    SUBNET,
+    Range,
+    Subnet,
+    check_mtu,
+)
 from alcor.features.subnet.peer_routes import tell_peers, with_peers
 from alcor.features.subnet.pool_rules import POOLS, placed, scope_of
 from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature, SeenWith
@@ -41,7 +51,7 @@ def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
         new = msgspec.structs.replace(new, gateway_ip=_default_gateway(new))
     if not new.allocation_pools:
         new = msgspec.structs.replace(new, allocation_pools=_default_pools(new.cidr, new.gateway_ip))
-    _check_addresses(new)
+    _check_addresses(new, "new subnet")
     _check_pools(new)
     _revise(txn, ctx, network)
     return with_peers(txn, ctx, None, new)
@@ -52,7 +62,7 @@ def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
     if new.segment_id != old.segment_id:
         _check_segment(txn, new, old)
     _check_dhcp(new)
-    _check_addresses(new)
+    _check_addresses(new, new.id)
     _check_pools(new)
     _revise(txn, ctx, txn.get(NETWORK, new.network_id))
     return with_peers(txn, ctx, old, new)
@@ -118,21 +128,7 @@ def _network_to_extend(txn: Txn, ctx: Context, id: str) -> Network:
 
 def _check_version(subnet: Subnet) -> None:
     if ip_version(subnet.cidr) != subnet.ip_version:
-        raise Invalid(
-            f"Invalid input for operation: cidr '{subnet.cidr}' does not match the ip_version '{subnet.ip_version}'.",
-            type="InvalidInput",
-        )
-    addresses = [*subnet.dns_nameservers, *(route.nexthop for route in subnet.host_routes)]
-    addresses += [end for pool in subnet.allocation_pools for end in (pool.start, pool.end)]
-    if subnet.gateway_ip:
-        addresses.append(subnet.gateway_ip)
-    for address in addresses:
-        # A name server may be of the other version only through a route that DHCP cannot tell: Neutron refuses it too.
-        if ip_version(address) != subnet.ip_version:
-            raise Invalid(
-                f"Invalid input for operation: '{address}' does not match the ip_version '{subnet.ip_version}'.",
-                type="InvalidInput",
-            )
+        raise _other_version("cidr", subnet.cidr, subnet)
     width = prefix_length(subnet.cidr)
     if width == 0:
         raise Invalid(
@@ -179,6 +175,10 @@ def _check_dhcp(subnet: Subnet) -> None:
         reason = "Multicast IP subnet is not supported if enable_dhcp is True"
     elif is_loopback(subnet.cidr):
         reason = "Loopback IP subnet is not supported if enable_dhcp is True"
+    elif first == 0:
+        reason = (
+            f"First IP '{ip_of(0, subnet.ip_version)}' of network is not supported if enable_dhcp is True."
+        )
     else:
         return
     raise Invalid(f"Invalid input for operation: {reason}.", type="InvalidInput")
@@ -211,7 +211,9 @@ def _usable(cidr: Cidr) -> tuple[int, int]:
 
 
 def _default_gateway(subnet: Subnet) -> Ip:
-    return ip_of(_usable(subnet.cidr)[0], subnet.ip_version)
+    """As in Neutron: of IPv6 the subnet's own address, which every router answers to (RFC 4291, 2.6.1)."""
+    first = _usable(subnet.cidr)[0] if subnet.ip_version == 4 else cidr_bounds(subnet.cidr)[0]
+    return ip_of(first, subnet.ip_version)
 
 
 def _default_pools(cidr: Cidr, gateway_ip: Ip | None) -> tuple[Range, ...]:
@@ -224,25 +226,37 @@ def _default_pools(cidr: Cidr, gateway_ip: Ip | None) -> tuple[Range, ...]:
     return tuple(Range(ip_of(start, version), ip_of(end, version)) for start, end in pieces if start <= end)
 
 
-def _check_addresses(subnet: Subnet) -> None:
-    for address in (*subnet.dns_nameservers, *(route.nexthop for route in subnet.host_routes)):
-        if ip_version(address) != subnet.ip_version:
+def _other_version(name: str, value: str, subnet: Subnet) -> Invalid:
+    return Invalid(
+        f"Invalid input for operation: {name} '{value}' does not match the ip_version '{subnet.ip_version}'.",
+        type="InvalidInput",
+    )
+
+
+def _check_addresses(subnet: Subnet, called: str) -> None:
+    """Raises Invalid for too many name servers, what is of the other IP version, and a gateway that no host may be."""
+    if len(subnet.dns_nameservers) > NAMESERVERS_MAX:
+        raise Invalid(
+            f"Unable to complete operation for {called}. The number of DNS nameservers exceeds the limit"
+            f" {NAMESERVERS_MAX}.",
+            type="DNSNameServersExhausted",
+        )
+    gateway = subnet.gateway_ip
+    named: list[tuple[str, Ip | Cidr]] = [("gateway_ip", gateway)] if gateway else []
+    named += [("dns_nameserver", server) for server in subnet.dns_nameservers]
+    for route in subnet.host_routes:
+        named += [("destination", route.destination), ("nexthop", route.nexthop)]
+    for name, value in named:
+        if ip_version(value) != subnet.ip_version:
+            raise _other_version(name, value, subnet)
+    # As in Neutron: it may lie outside of the subnet, and of IPv6 it may be every router's anycast address.
+    if gateway and subnet.ip_version == 4 and ip_in(gateway, subnet.cidr):
+        first, last = _usable(subnet.cidr)
+        if not first <= ip_int(gateway) <= last:
             raise Invalid(
-                f"Invalid input for operation: '{address}' does not match the ip_version '{subnet.ip_version}'.",
+                f"Invalid input for operation: Gateway IP {gateway} is not valid on the subnet {subnet.cidr}.",
                 type="InvalidInput",
             )
-    gateway = subnet.gateway_ip
-    if gateway is None:
-        return
-    # As in Neutron: the gateway may lie outside of the subnet, but inside it must be an address that a host may have.
-    first, last = cidr_bounds(subnet.cidr)
-    usable_first, usable_last = _usable(subnet.cidr)
-    is_unusable = first <= ip_int(gateway) < usable_first or usable_last < ip_int(gateway) <= last
-    if ip_version(gateway) != subnet.ip_version or is_unusable:
-        raise Invalid(
-            f"Invalid input for operation: Gateway IP {gateway} is not valid on the subnet {subnet.cidr}.",
-            type="InvalidInput",
-        )
 
 
 def _gateway_in_pool(subnet: Subnet) -> Conflict:
