@@ -147,6 +147,40 @@ async def test_who_may_share_with_everybody_is_the_operators_to_say(api: Api, tm
     assert (await api.call("POST", "rbac-policies", everybody, **mine)).status_code == 201
 
 
+async def test_on_anothers_network_policy_alone_says_what_a_port_may_be_given(api: Api, tmp_path: Path):
+    network = await api.make("network", shared=True, project="p1", roles="admin")
+    subnet = {"network_id": network["id"], "cidr": "10.0.0.0/24", "ip_version": 4}
+    await api.make("subnet", **subnet, project="p1", roles="member")
+    wishes = (
+        {"mac_address": "fa:16:3e:00:00:09"},
+        {"fixed_ips": [{"ip_address": "10.0.0.9"}]},
+        {"allowed_address_pairs": [{"ip_address": "10.0.0.99"}]},
+        {"device_owner": "network:router_gateway"},
+    )
+    for wish in wishes:
+        body = {"port": {"network_id": network["id"], **wish}}
+        refused = await api.refusal("POST", "ports", body, project="p2", roles="member")
+        assert refused[:2] == (403, "PolicyNotAuthorized"), wish
+        assert (await api.call("POST", "ports", body, project="p3", roles="service")).status_code == 201, wish
+
+    port = await api.make("port", network_id=network["id"], project="p1", roles="member")
+    url, other_mac = f"ports/{port['id']}", {"port": {"mac_address": "fa:16:3e:00:00:aa"}}
+    refused = await api.refusal("PUT", url, other_mac, project="p1", roles="member")
+    assert refused[:2] == (403, "PolicyNotAuthorized")
+    assert (await api.call("PUT", url, other_mac, project="p1", roles="manager,member")).status_code == 200
+
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        '"create_port:fixed_ips:ip_address": "role:member"\n"create_subnet": "role:member"\n'
+        '"update_port:mac_address": "role:member"\n'
+    )
+    api.app.parts.engine.policy.use(file)
+    wish = {"fixed_ips": [{"ip_address": "10.0.0.77"}]}
+    await api.make("port", network_id=network["id"], **wish, project="p2", roles="member")
+    await api.make("subnet", **subnet | {"cidr": "10.1.0.0/24"}, project="p2", roles="member")
+    assert (await api.call("PUT", url, other_mac, project="p1", roles="member")).status_code == 200
+
+
 async def test_shared_network_is_seen_by_all_and_changed_by_its_owner_only(api: Api):
     shared = await api.make("network", name="open", shared=True)
     url = f"networks/{shared['id']}"

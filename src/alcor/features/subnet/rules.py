@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from alcor.base.errors import Conflict, Invalid, NotFound
+from alcor.base.errors import Conflict, Invalid
 from alcor.base.net import (
     Cidr,
     Ip,
@@ -38,7 +38,7 @@ from alcor.store.reader import Reader, Txn
 
 def on_create(txn: Txn, ctx: Context, new: Subnet) -> Subnet:
     """The subnet with gateway and allocation pools. Raises Invalid or Conflict for ranges that do not fit."""
-    network = _network_to_extend(txn, ctx, new.network_id)
+    network = ctx.visible(txn, NETWORK, new.network_id)
     new = placed(txn, ctx, network, new)
     _check_version(new)
     check_mtu(network, new.ip_version)
@@ -117,13 +117,6 @@ def _revise(txn: Txn, ctx: Context, network: Network) -> None:
         NETWORK,
         msgspec.structs.replace(network, revision_number=network.revision_number + 1, updated_at=ctx.now),
     )
-
-
-def _network_to_extend(txn: Txn, ctx: Context, id: str) -> Network:
-    network = txn.peek(NETWORK, id)
-    if network is None or not (ctx.is_admin or network.project_id == ctx.project_id):
-        raise NotFound(f"Network {id} could not be found.", type="NetworkNotFound")
-    return network
 
 
 def _check_version(subnet: Subnet) -> None:
