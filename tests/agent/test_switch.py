@@ -431,6 +431,37 @@ async def test_a_real_switch_gives_packets_with_what_the_pipeline_knew_and_takes
 
 
 @pytest.mark.ovs
+async def test_a_real_switch_tells_of_no_more_packets_than_it_may_and_forwards_them_all_the_same(
+    bridge: Bridge,
+) -> None:
+    frame, told = frames.udp(frames.Path("10.0.0.1", "10.0.0.2"), (1, 2)), list[PacketIn]()
+
+    async def tell(packet: PacketIn) -> None:
+        told.append(packet)
+
+    for _ in range(2):  # a new connection, and one that finds the bound there
+        switch = await Switch.connect(bridge.socket, tell, Bounds(packets_s_max=1))
+        ask = Flow(0, 1, match(in_port=1), (Controller(b"\1"), Output(2)))
+        assert await switch.apply([ask], await switch.dump()) == []
+        await switch.keep_meters(())
+        bridge.appctl("revalidator/purge")
+        drain(bridge.sockets[2])
+        told.clear()
+        arrived = 0
+        for _ in range(20):
+            for _ in range(10):
+                bridge.sockets[1].send(frame)
+            await asyncio.sleep(0.01)
+            arrived += drain(bridge.sockets[2]).count(frame)
+        await until(lambda: bool(told))
+        await switch.barrier()
+        assert arrived > 100
+        assert len(told) < 100
+        await switch.close()
+    bridge.ofctl("del-meters")
+
+
+@pytest.mark.ovs
 async def test_a_real_switch_tells_of_what_others_change_and_not_of_our_own_changes(bridge: Bridge) -> None:
     ours, other = await Switch.connect(bridge.socket), await Switch.connect(bridge.socket)
     await ours.apply([], await ours.dump())

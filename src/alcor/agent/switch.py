@@ -18,7 +18,7 @@ from alcor.dataplane.openflow import messages, replies
 from alcor.dataplane.openflow.fields import Malformed
 from alcor.dataplane.openflow.messages import Bundle, Command, Kind, MeterCommand
 from alcor.dataplane.openflow.replies import Counted, PacketIn, Refused
-from alcor.dataplane.values import Action, Flow, Meter
+from alcor.dataplane.values import METER_MAX, Action, Flow, Meter
 
 READ_BYTES = 1 << 20  # what may wait to be read before the switch has to
 RETRIES_MAX = 8  # of a bundle without the flow that it was refused for; after that it is halved
@@ -37,6 +37,9 @@ class Bounds:
     echo_s: float = 5.0  # pause between probes
     bundle_max: int = messages.BUNDLE_FLOWS_MAX  # flows
     packets_max: int = 1_000  # packets that wait for `on_packet_in`; what comes on top is dropped and counted
+    packets_s_max: int = (
+        1_000  # packets that the switch tells of in a second; it drops the others' copies itself
+    )
 
 
 class SwitchGone(Exception):
@@ -152,7 +155,7 @@ class Switch:
     async def keep_meters(self, used: Collection[int]) -> None:
         """Deletes all meters but these, and with them the flows that use them. Raises SwitchRefused."""
         for meter in await self._meters():
-            if meter.id not in used:
+            if meter.id not in used and meter.id <= METER_MAX:
                 xid = next(self._xids)
                 await self._do(xid, messages.meter_mod(xid, MeterCommand.DELETE, meter))
 
@@ -191,6 +194,25 @@ class Switch:
         xid = next(self._xids)
         greeting = messages.hello(xid) + messages.set_config(xid) + messages.set_packet_in_format(xid)
         self._granted(await self._ask(xid, greeting + messages.barrier(xid), self._bounds.connect_s))
+        if on_packet_in is not None:
+            await self._bound_packets()
+
+    async def _bound_packets(self) -> None:
+        """However much machines broadcast, the agent has time for its flows; what the packets do otherwise they do."""
+        most = self._bounds.packets_s_max
+        meter, why = Meter(messages.CONTROLLER_METER, most, most, is_packets=True), ""
+        for command in (
+            MeterCommand.ADD,
+            MeterCommand.MODIFY,
+        ):  # the latter where a former connection has made it
+            xid = next(self._xids)
+            try:
+                await self._do(xid, messages.meter_mod(xid, command, meter))
+            except SwitchRefused as refusal:
+                why = str(refusal)
+            else:
+                return
+        log_warning("packets to the agent are not bounded by the switch", why=why)
 
     async def _do(self, xid: int, message: bytes) -> None:
         """Sends what the switch answers only by refusing it, and a barrier behind."""

@@ -69,6 +69,9 @@ What is worth knowing:
 - Broadcast and multicast go to the hosts that have a port of the network. Open vSwitch silently cuts what one packet
   may become; so the flow itself sends to 400 hosts, and the agent puts the packet out again for each 400 more, at most
   100 times a second (`alcor_agent_floods_cut_total` counts what was too much).
+- The switch tells the agent of at most 1,000 packets a second (a meter on all that goes to controllers; see it with
+  `ovs-ofctl -O OpenFlow13 meter-stats br-int`), so whoever broadcasts or claims keeps no agent from its flows. Packets
+  themselves go on.
 """
 
 

@@ -98,6 +98,7 @@ _ATOMIC_ORDERED = 3
 _APPLY_ACTIONS, _USE_METER = 4, 6
 _MULTIPART_FLOW, _MULTIPART_METER_CONFIG, MULTIPART_MONITOR = 1, 10, 16
 _ALL_METERS = 0xFFFFFFFF
+CONTROLLER_METER = 0xFFFFFFFE  # of all packets that the switch sends to controllers (OFPM_CONTROLLER)
 METER_KBPS, METER_PACKETS, METER_BURST = 1, 2, 4  # flags
 BAND_DROP = 1
 _MONITOR_CHANGES = 2 | 4 | 8  # flows added, removed, modified; not those that are there already
