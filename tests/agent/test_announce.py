@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """An address that has become another port's is announced to the machines that may remember the one before."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from alcor.agent.announce import KNOWN_MAX, TOLD_MAX, Announcements
+import pytest
+
+from alcor.agent.announce import KNOWN_MAX, REMEMBERED_S, TOLD_MAX, Announcements
 from alcor.agent.claims import WINDOW_S
-from alcor.base.net import Ip, Mac, ip_int, mac_int
+from alcor.base.net import Ip, Mac, ip_int, link_local, mac_int
 from alcor.dataplane.pipeline import ANSWER, where
 from alcor.dataplane.values import ETH_ARP, Flow, SetField
 from alcor.testing.loop import simulate
@@ -84,9 +87,42 @@ def test_what_changed_hands_while_the_agent_was_away_is_announced_when_it_is_bac
         client.got.clear()
         world.hosts["h1"].start_agent()
         await world.settle()
-        assert sorted(announced(client, owner.mac)) == ["10.0.0.77", "fd00::77"]
+        assert sorted(announced(client, owner.mac)) == ["10.0.0.77", "fd00::77", link_local(owner.mac)]
         for fixed in SAME:
             assert client.ping(Ip(fixed["ip_address"]))
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize("is_back_before", [True, False])
+def test_address_that_was_free_before_the_agent_began_anew_is_announced_with_its_next_owner(
+    is_back_before: bool,
+) -> None:
+    async def scenario(world: World, net: str) -> None:
+        _, client = await booted(world, "h1", net)
+        port, _ = await booted(world, "h2", net, fixed_ips=SAME)
+        for fixed in SAME:
+            assert client.ping(Ip(fixed["ip_address"]))
+        world.hosts["h2"].unplug(port["id"])
+        await world.delete("port", port["id"])
+        await world.settle()
+        await world.hosts["h1"].stop_agent()
+        client.got.clear()
+        if is_back_before:
+            world.hosts["h1"].start_agent()
+            await world.settle()
+        _, owner = await booted(world, "h2", net, fixed_ips=SAME)
+        if not is_back_before:
+            world.hosts["h1"].start_agent()
+        await world.settle()
+        assert sorted(announced(client, owner.mac)) == ["10.0.0.77", "fd00::77", link_local(owner.mac)]
+        for fixed in SAME:
+            assert client.ping(Ip(fixed["ip_address"]))
+
+        await asyncio.sleep(REMEMBERED_S)
+        client.got.clear()
+        _, other = await booted(world, "h2", net)
+        assert not announced(client, other.mac), "by then nobody remembers anything that the agent does not"
 
     in_world(scenario)
 
@@ -129,9 +165,9 @@ def test_many_at_once_are_told_in_windows_and_none_is_lost_or_told_twice() -> No
     new = [answer(number, mac + 1) for number in range(count)]
     wanted = {flow.identity: flow for flow in new}
     announcements = Announcements(wanted)
-    announcements.changed(answer(number, mac) for number in range(count))
+    announcements.changed((answer(number, mac) for number in range(count)), 0)
     assert not announcements.is_due
-    announcements.changed(new)
+    announcements.changed(new, 0)
     told = [len(list(announcements.take(10 + window * WINDOW_S / 2))) for window in range(7)]
     assert told == [TOLD_MAX, 0, TOLD_MAX, 0, 50, 0, 0]
     assert not announcements.is_due
@@ -140,7 +176,7 @@ def test_many_at_once_are_told_in_windows_and_none_is_lost_or_told_twice() -> No
 def test_what_was_taken_back_meanwhile_is_not_told() -> None:
     old, new = answer(1, mac_int(Mac("fa:16:3e:00:00:01"))), answer(1, mac_int(Mac("fa:16:3e:00:00:02")))
     announcements = Announcements({})
-    announcements.changed((old, new))
+    announcements.changed((old, new), 0)
     assert announcements.is_due
     assert not list(announcements.take(10.0))
 
@@ -148,6 +184,6 @@ def test_what_was_taken_back_meanwhile_is_not_told() -> None:
 def test_memory_of_addresses_has_a_bound() -> None:
     mac = mac_int(Mac("fa:16:3e:00:00:01"))
     announcements = Announcements({})
-    announcements.changed(answer(number, mac) for number in range(KNOWN_MAX + 1))
-    announcements.changed([answer(1, mac + 1)])
+    announcements.changed((answer(number, mac) for number in range(KNOWN_MAX + 1)), 0)
+    announcements.changed([answer(1, mac + 1)], 0)
     assert not announcements.is_due, "it was forgotten with all the others"

@@ -15,6 +15,7 @@ from alcor.dataplane.pipeline import ANSWER, DESTINATION, FLOOD_LOCAL, go, load,
 from alcor.dataplane.values import Action, Flow, SetField
 
 KNOWN_MAX = 100_000  # addresses whose MACs are remembered; beyond it all are forgotten
+REMEMBERED_S = 60.0  # machines do not remember a MAC for longer
 TOLD_MAX = 100  # announcements in one window; the others wait for the next
 
 _VNI = load("vni", 0).field
@@ -29,19 +30,36 @@ class Announcements:
         self._macs: dict[Identity, int] = {}  # the last that had the address, also where nobody has it now
         self._due: dict[Identity, None] = {}
         self._window = Window(TOLD_MAX)
+        self._doubted_until_s: float | None = (
+            None  # until then all that is new is told; None: no switch was met yet
+        )
 
     @property
     def is_due(self) -> bool:
         """Whether there is more to be told."""
         return bool(self._due)
 
-    def changed(self, flows: Iterable[Flow]) -> None:
-        """These flows are new, or others than before; or they are what a switch had, maybe of a former agent."""
+    def attached(self, held: Iterable[Flow], now_s: float) -> None:
+        """A switch has these flows; `now_s` is monotonic.
+
+        Those of the first one are of a former agent: what it knew of addresses that nobody had any more is lost.
+        """
+        answers = {flow.identity: flow for flow in held if _answering(flow) is not None}
+        self.changed(answers.values(), now_s)
+        if self._doubted_until_s is None and answers:
+            self._due.update(dict.fromkeys(self._macs.keys() - answers.keys()))
+        if self._doubted_until_s is None:
+            self._doubted_until_s = now_s + REMEMBERED_S if answers else now_s
+
+    def changed(self, flows: Iterable[Flow], now_s: float) -> None:
+        """These flows are new, or others than before."""
+        is_doubted = self._doubted_until_s is not None and now_s < self._doubted_until_s
         for flow in flows:
             mac = _answering(flow)
             if mac is None:
                 continue
-            if self._macs.get(flow.identity, mac) != mac:
+            known = self._macs.get(flow.identity)
+            if known != mac and (known is not None or is_doubted):
                 self._due[flow.identity] = None
             if len(self._macs) >= KNOWN_MAX:
                 self._macs.clear()

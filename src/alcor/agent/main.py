@@ -158,7 +158,7 @@ class HostAgent:
         came, gone = self._realised.changed(inbox.places)
         self._touched.update(key for scope, key in inbox.places if scope == self._scope)
         self._touched.update(inbox.interfaces)
-        self._announcements.changed(change.adds.values())
+        self._announcements.changed(change.adds.values(), asyncio.get_running_loop().time())
         self.on_peers(peer for flow in change.adds.values() for peer in tunnel_peers(flow))
         try:
             if inbox.switch is None:
@@ -225,7 +225,7 @@ class HostAgent:
         if inbox.switch is not None:
             ofports = (interface.ofport for interface in self.deriver.interfaces())
             had = await self.reconciler.attach(inbox.switch, (*ofports, *self._realised.zones))
-            self._announcements.changed(had)
+            self._announcements.attached(had, asyncio.get_running_loop().time())
             self.on_attached()
         elif self.reconciler.is_attached:
             await self.reconciler.forget_connections(current)

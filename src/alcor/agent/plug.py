@@ -130,10 +130,12 @@ class Plug:
         Until all is there: what was just made may be taken away before anybody has seen it, which is no news.
         """
         is_told = False
-        while not self._is_whole:
+        while True:
             await asyncio.to_thread(self._ensure_all)
             await asyncio.sleep(RETRY_S)
-            if not self._is_whole and not is_told and not self._missing:
+            if self._is_whole:
+                break
+            if not is_told and not self._missing:
                 to_do = f"start ovs-vswitchd, or see why: ovs-vsctl --columns=name,error list Interface {TUNNEL_PORT}"
                 log_warning("no tunnel port yet", bridge=self._bridge, to_do=to_do)
                 is_told = True

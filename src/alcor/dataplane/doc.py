@@ -63,7 +63,8 @@ What is worth knowing:
 - ARP and neighbour discovery for an address that exactly one port of the network has is answered on the asker's host;
   for others it goes to every host of the network. A probe for duplicates is for the owner to answer.
 - Machines remember MACs for up to a minute. So when an address has become another port's, each agent announces that to
-  the network's machines on its host (ARP, or a neighbour advertisement), at most 100 times a second.
+  the network's machines on its host (ARP, or a neighbour advertisement), at most 100 times a second. An agent that
+  begins anew knows only what its switch answers for: in its first minute it announces every address new to the switch.
 - A subport's tag goes in CLASSIFY, and comes again in PUT_OUT, or in REPLY for what ANSWER says to it. In between it is
   a port as any other, by a number that no interface has.
 - Broadcast and multicast go to the hosts that have a port of the network. Open vSwitch silently cuts what one packet
