@@ -48,7 +48,7 @@ def test_networks_from_create_to_delete(network: Any):
 def test_subnets_from_create_to_delete(network: Any):
     net = network.create_network(name="n")
     made = network.create_subnet(network_id=net.id, ip_version=6, cidr="2001:db8::/64", name="s")
-    assert made.gateway_ip == "2001:db8::1"
+    assert made.gateway_ip == "2001:db8::"
     assert network.get_subnet(made.id) == made
     changed = network.update_subnet(made, dns_nameservers=["2001:db8::53"], gateway_ip=None)
     assert (changed.dns_nameservers, changed.gateway_ip) == (["2001:db8::53"], None)

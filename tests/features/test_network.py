@@ -113,3 +113,11 @@ async def test_network_is_tagged(api: Door) -> None:
     assert status == 200
     assert (await api.show("network", network["id"]))["tags"] == ["red"]
     assert await api.list("networks", tags="blue") == []
+
+
+async def test_update_that_changes_nothing_is_no_new_revision(api: Door) -> None:
+    made = await api.create("network", name="blue")
+    assert await api.update("network", made["id"]) == made
+    assert await api.update("network", made["id"], name="blue") == made
+    changed = await api.update("network", made["id"], name="red")
+    assert changed["revision_number"] == made["revision_number"] + 1

@@ -234,3 +234,21 @@ async def test_change_of_an_address_group_that_is_only_shared_is_not_found(api: 
     path, body = f"address-groups/{group['id']}", {"address_group": {"name": "mine"}}
     assert await refused(api, "PUT", path, body, as_project=OTHER) == (404, "AddressGroupNotFound")
     assert await refused(api, "DELETE", path, as_project=OTHER) == (403, "PolicyNotAuthorized")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [({"action": "access_as_friend"}, "InvalidActionForType"), ({"target_tenant": ""}, "InvalidInput")],
+)
+async def test_what_no_policy_can_say_is_refused_with_neutrons_type(
+    api: Door, wrong: dict[str, str], kind: str
+) -> None:
+    network = await api.create("network")
+    given = {
+        "object_type": "network",
+        "object_id": network["id"],
+        "action": "access_as_shared",
+        "target_tenant": "q",
+    }
+    error = await api.refused("POST", "/v2.0/rbac-policies", {"rbac_policy": given | wrong}, 400)
+    assert error["type"] == kind

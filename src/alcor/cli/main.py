@@ -43,7 +43,15 @@ _API = (
     *("keystone_timeout_s", "token_cache_s", "token_cache_max"),
     *("vni_ranges", "base_mac", "global_physnet_mtu"),
     *("quota_network", "quota_subnet", "quota_port", "quota_security_group", "quota_security_group_rule"),
-    *("quota_rbac_policy", "network_vlan_ranges", "flat_networks", "project_network_types"),
+    *(
+        "quota_rbac_policy",
+        "address_pairs_max",
+        "host_routes_max",
+        "service_providers",
+        "network_vlan_ranges",
+        "flat_networks",
+        "project_network_types",
+    ),
 )
 _SESSION = ("keepalive_s", "keepalive_timeout_s", "reconnect_ms_min", "reconnect_ms_max")
 _PUSH = (
@@ -77,7 +85,7 @@ _AGENT = (
     "tunnel_ip",
     "ovsdb",
     "openflow_dir",
-    "bundle_max",
+    *("bundle_max", "audit_s", "repair_ms"),
     *_SESSION,
 )
 

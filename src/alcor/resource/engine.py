@@ -140,6 +140,8 @@ class Noun(Generic[T]):
             self._prepare(txn, asked)
             new = self._changed(asked, old, changes)
             new = on_update(txn, asked, old, new)
+            if not added and isinstance(old, Standard) and new == revised(asked, old):
+                return {resource.name: self._answer(txn, asked, old)}  # nothing changed: no new revision
             txn.update(self.table, new)
             for addition in touched:
                 addition.write(txn, asked, (new, old), added)

@@ -113,9 +113,8 @@ def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:
         )
     if new.action not in shareable.actions:
         raise Invalid(
-            f"Invalid input for operation: '{new.action}' is not a valid action for object type"
-            f" '{shareable.type}'. Valid actions: {', '.join(shareable.actions)}.",
-            type="InvalidInput",
+            f"Invalid action '{new.action}' for object type '{shareable.type}'. Valid actions: {shareable.actions}",
+            type="InvalidActionForType",
         )
     new = msgspec.structs.replace(new, object_type=shareable.type)
     shared = ctx.visible(txn, shareable.table, new.object_id)
@@ -158,7 +157,11 @@ def on_delete(txn: Txn, ctx: Context, old: RbacPolicy) -> None:
 
 def _check_target(policy: RbacPolicy) -> None:
     if not policy.target_tenant.strip():
-        raise Invalid(f"Invalid input for target_tenant. Reason: '{policy.target_tenant}' names no project.")
+        raise Invalid(
+            f"Invalid input for operation: '{policy.target_tenant}' is not a valid target project ID; expected a UUID"
+            " or '*'.",
+            type="InvalidInput",
+        )
 
 
 def _check_scope_seen(txn: Txn, policy: RbacPolicy) -> None:
@@ -224,7 +227,7 @@ def _check_unshared(txn: Txn, policy: RbacPolicy) -> None:
         if policy.object_type != NETWORK.name:
             raise
         raise Conflict(
-            f"Unable to reconfigure sharing settings for network {policy.object_id}. Multiple tenants are using it.",
+            f"Unable to reconfigure sharing settings for network {policy.object_id}. Multiple projects are using it.",
             type="InvalidSharedSetting",
         ) from in_use
 
