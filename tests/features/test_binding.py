@@ -184,3 +184,15 @@ async def test_only_services_bind_and_only_ports_of_machines(api: Door, net: dic
     await api.refused("POST", url, {"binding": {"host": "one"}}, 404, as_project="stranger")
     mine = {"X-Project-Id": plain["project_id"], "X-Roles": "member"}
     await api.refused("POST", url, {"binding": {"host": "one"}}, 403, headers=mine)
+
+
+async def test_bindings_are_listed_by_what_is_asked_for(api: Door, port: dict[str, Any]) -> None:
+    bindings = Bindings(api, port)
+    await bindings.ask("POST", host="two")
+    listed = await bindings.ask("GET", "?fields=host&fields=status")
+    assert listed["bindings"] == [
+        {"host": "one", "status": "ACTIVE"},
+        {"host": "two", "status": "INACTIVE"},
+    ]
+    assert (await bindings.ask("GET", "?host=two&fields=host"))["bindings"] == [{"host": "two"}]
+    await bindings.refused("GET", "?nosuch=1", 400)

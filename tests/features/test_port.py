@@ -157,6 +157,27 @@ async def test_ports_of_devices_that_no_switch_has_are_kept_for_nova(
     assert (port["binding:vnic_type"], port["binding:vif_type"]) == (vnic_type, "binding_failed")
 
 
+async def test_subnet_serves_only_its_device_owners_also_when_it_is_asked_for(api: Door) -> None:
+    network = await api.create("network")
+    made = {"network_id": network["id"]}
+    ranges = {"ip_version": 4, "cidr": "10.0.0.0/24", "service_types": ["compute:nova"]}
+    nova = await api.create("subnet", **ranges, **made)
+    asked = [{"subnet_id": nova["id"], "ip_address": "10.0.0.9"}]
+    error = await api.refused("POST", "/v2.0/ports", {"port": {**made, "fixed_ips": asked}}, 409)
+    assert error["type"] == "IpAddressGenerationFailureNoMatchingSubnet"
+    assert (await api.create("port", **made, fixed_ips=[]))["fixed_ips"] == []
+
+    port = await api.create("port", **made, fixed_ips=asked, device_owner="compute:nova")
+    kept = await api.update("port", port["id"], device_owner="", fixed_ips=asked)
+    assert kept["fixed_ips"] == asked, "it has the address already"
+    dhcp = await api.create("port", **made, device_owner="network:dhcp")
+    assert [fixed["subnet_id"] for fixed in dhcp["fixed_ips"]] == [nova["id"]]
+
+    await api.create("subnet", **made, ip_version=4, cidr="10.1.0.0/24")
+    error = await api.refused("POST", "/v2.0/ports", {"port": {**made, "fixed_ips": asked}}, 400)
+    assert nova["id"] in error["message"]
+
+
 async def test_automatic_addresses_are_those_of_the_mac_whatever_is_asked_for(api: Door) -> None:
     network = await api.create("network")
     slaac = {"network_id": network["id"], "ip_version": 6, "ipv6_address_mode": "slaac"}

@@ -33,6 +33,7 @@ from alcor.features.trunk.rules import carried, follow, number_on
 from alcor.goal.declare import Report
 from alcor.resource import parse
 from alcor.resource.declare import Call, Context, Extends, Extension, Notice, RestFeature, revised
+from alcor.resource.query import sifted
 from alcor.store.declare import Change
 from alcor.store.reader import Reader, Txn
 
@@ -53,18 +54,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     project_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Body) -> dict[str, list[Shown]]:
+def on_list(
+    txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, Sequence[str]]
+) -> dict[str, list[Shown]]:
     """The port's bindings, the active one first."""
     port = _port(txn, ctx, names[0], "get_port_binding")
     found = [_shown(binding) for binding in (active_of(port), *txn.find(PORT_BINDING, BY_PORT, port.id))]
-    wanted = {name: texts for name, texts in query.items() if name in found[0] and name != "profile"}
-    return {
-        "bindings": [
-            one
-            for one in found
-            if all(one[name] in texts for name, texts in wanted.items() if isinstance(texts, tuple))
-        ]
-    }
+    return {"bindings": sifted(found, query, ("host", "vif_type", "vnic_type", "status"))}
 
 
 def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Body) -> dict[str, Shown]:

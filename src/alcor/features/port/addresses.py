@@ -20,6 +20,7 @@ ROUTER_OWNERS = (
     "network:ha_router_replicated_interface",
     "network:router_centralized_snat",
 )
+DHCP_OWNER = "network:dhcp"  # of ports that serve every subnet
 SCAN_MAX = 65_536  # addresses of a small IPv6 pool looked at one by one
 
 
@@ -41,6 +42,13 @@ def allocate_addresses(
             subnets = _within_segment(txn, port, subnets, wanted)
     if wanted is None:
         return _one_of_each_version(txn, ctx, port, _serving(subnets, port))
+    own = txn.peek(PORT, port.id)
+    had = own.fixed_ips if own is not None else ()
+    if any(fixed not in had for fixed in wanted):
+        kept = {fixed.subnet_id for fixed in had}
+        others = [subnet for subnet in subnets if subnet.id not in kept]
+        served = _serving(others, port) if others else ()
+        subnets = [*(subnet for subnet in subnets if subnet.id in kept), *served]
     chosen = [_as_asked(txn, port, subnets, fixed) for fixed in wanted if fixed.ip_address]
     for fixed in wanted:
         if not fixed.ip_address:
@@ -132,9 +140,9 @@ def _holds(subnet: Subnet, fixed: FixedIp) -> bool:
 
 def _serving(subnets: Sequence[Subnet], port: Port) -> Sequence[Subnet]:
     """Those that give addresses to such a port, those meant for it first. Raises Conflict if there are none."""
-    if not any(subnet.service_types for subnet in subnets):
-        return subnets
     owner = port.device_owner
+    if owner == DHCP_OWNER or not any(subnet.service_types for subnet in subnets):
+        return subnets
     meant = [subnet for subnet in subnets if owner in subnet.service_types]
     for_all = [subnet for subnet in subnets if not subnet.service_types]
     if not meant and not for_all:
