@@ -291,3 +291,13 @@ async def test_ports_get_the_address_of_a_slaac_subnet_that_comes_after_them(api
     assert shown["fixed_ips"] == [{"subnet_id": subnet["id"], "ip_address": "2001:db8::f816:3eff:fe00:7"}]
     assert shown["revision_number"] == port["revision_number"] + 1
     assert (await api.show("port", router["id"]))["fixed_ips"] == []
+
+
+async def test_answers_that_are_derived_are_found_by_every_word_for_true_and_false(api: Door) -> None:
+    subnet = await subnet_of(api)
+    for name in ("shared", "router:external"):
+        for word in ("0", "false", "False", "no"):
+            assert [each["id"] for each in await api.list("subnets", **{name: word})] == [subnet["id"]]
+        assert await api.list("subnets", **{name: "1"}) == []
+        error = await api.refused("GET", f"/v2.0/subnets?{name}=perhaps", None, 400)
+        assert "'perhaps' cannot be converted to boolean" in error["message"]

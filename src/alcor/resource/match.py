@@ -219,7 +219,7 @@ def _grouped(
 
 
 def _computed(computed: Computed[T], texts: Sequence[str], tables: Tables) -> Predicate[T]:
-    wanted = frozenset(text.lower() for text in texts) if _is_boolean(computed) else frozenset(texts)
+    wanted = frozenset(_as_text(_truth(computed, text)) for text in texts)
 
     def fulfils(stored: T) -> bool:
         value = computed.value(tables, stored)
@@ -230,8 +230,14 @@ def _computed(computed: Computed[T], texts: Sequence[str], tables: Tables) -> Pr
     return fulfils
 
 
-def _is_boolean(computed: Computed[Any]) -> bool:
-    return computed.schema.get("type") == "boolean"
+def _truth(computed: Computed[Any], text: str) -> str | bool:
+    """The text, or the truth that it stands for where the field is one. Raises Invalid."""
+    if computed.schema.get("type") != "boolean":
+        return text
+    try:
+        return parse_bool(text)
+    except ValueError as wrong:
+        raise Invalid(f"Invalid input for {computed.name}. Reason: {wrong}.") from None
 
 
 def _since(texts: Sequence[str]) -> Predicate[Any]:
