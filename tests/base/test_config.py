@@ -135,6 +135,8 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     ("flags", "said"),
     [
         ({"reconnect_ms_min": 50, "reconnect_ms_max": 40}, "reconnect_ms_min is above reconnect_ms_max"),
+        ({"tunnel_ip": "fd00::1"}, "tunnel_ip: tunnels lead over IPv4, and fd00::1 is not"),
+        ({"bridge": ""}, "bridge is empty: name the integration bridge"),
         ({"listen": "0.0.0.0:9696"}, "With auth none the API would let anybody in at 0.0.0.0:9696"),
         ({"metrics_listen": "unix:/m"}, "metrics_listen needs HOST:PORT: nobody scrapes unix:/m"),
         ({"agent_tls_cert": "/c"}, "Mutual TLS needs all of .*; agent_tls_key is not set"),

@@ -39,3 +39,10 @@ async def test_show_without_a_push_says_which_setting_tells_where_it_is(tmp_path
     assert status == 1
     assert said.startswith(f"alcor: unix:{tmp_path}/nobody says UNAVAILABLE: ")
     assert said.endswith("start push, or set push (--push) to where it listens")
+
+
+@pytest.mark.parametrize("hosts", ["0", "-1", "many"])
+async def test_emulating_no_hosts_is_refused(hosts: str) -> None:
+    status, said = await ended("emulate", f"--hosts={hosts}")
+    assert status == 2
+    assert f"{hosts} is no number of hosts" in said

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NewType, get_args, get_type_hints
 import msgspec
 
 from alcor.base.address import Address, is_local, parse_address, socket_path
-from alcor.base.net import Ip, Mac, parse_ip, parse_mac
+from alcor.base.net import Ip, Mac, ip_version, parse_ip, parse_mac
 
 Ranges = NewType("Ranges", tuple[tuple[int, int], ...])  # inclusive bounds; as text `1:4095,10000:20000`
 Names = NewType("Names", tuple[str, ...])  # as text `one,two`
@@ -457,6 +457,10 @@ def _fit_together(settings: Settings) -> None:
     """Raises SettingError where two settings, each right, contradict each other."""
     if settings.reconnect_ms_min > settings.reconnect_ms_max:
         raise SettingError("Setting reconnect_ms_min is above reconnect_ms_max; raise the latter.")
+    if ip_version(settings.tunnel_ip) != 4:
+        raise SettingError(f"Setting tunnel_ip: tunnels lead over IPv4, and {settings.tunnel_ip} is not.")
+    if not settings.bridge:
+        raise SettingError("Setting bridge is empty: name the integration bridge, such as br-int.")
     if settings.auth == "none" and not is_local(settings.listen) and not settings.insecure_listen:
         raise SettingError(
             f"With auth none the API would let anybody in at {settings.listen};"

@@ -195,8 +195,14 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of hosts")
+    return int(text)
+
+
 def _emulate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hosts", type=int, default=100, help="how many hosts (100)")
+    parser.add_argument("--hosts", type=_count, default=100, help="how many hosts (100)")
     parser.add_argument("--prefix", default="emulated-", help="of their names")
 
 
