@@ -50,13 +50,14 @@ def test_whoever_has_read_enough_may_leave(tmp_path: Path) -> None:
         assert said.read() == ""
 
 
-def test_rules_of_a_file_that_decide_nothing_are_named(
+def test_rules_of_a_file_that_are_not_here_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "policy.yaml"
-    file.write_text('"create_netwrok": "role:member"\n')
+    file.write_text('"create_netwrok": "role:member"\n"create_port": "rule:admin_onyl"\n')
     assert main(["policy", "--policy-file", str(file)]) == 0
-    assert "create_netwrok decides nothing" in capsys.readouterr().out
+    told = capsys.readouterr().out.splitlines()[1:]
+    assert [line.partition(" ")[0] for line in told] == ["create_netwrok", "rule:admin_onyl"]
 
 
 def test_wrong_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,6 +204,8 @@ def test_a_changed_file_is_read_again_and_a_wrong_one_is_not_taken(
         ('"a": "rule:b"\n"b": "not rule:a"', "leads back to itself"),
         ('"a": "field:networks:shared"', "compares no field"),
         ('"a": "field:port:device_owner=~("', "pattern"),
+        ('"a": "user_id:%(owner)d"', "names no attribute"),
+        ('"a": "project_id:%(project_id)s%"', "names no attribute"),
         ('"a": 3', "not a text"),
         ("- a\n- b", "policy.yaml"),
         ('"a": "unclosed', "policy.yaml"),
@@ -215,17 +217,16 @@ def test_a_file_that_is_wrong_says_how(file: Path, text: str, wrong: str) -> Non
         Policy(RULES).use(file)
 
 
-def test_rules_of_a_file_that_decide_nothing_are_named(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rules_of_a_file_that_are_not_here_are_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(
         '"create_netwrok": "role:x"\n"create_router": "role:x"\n'
-        '"network_admin": "role:n"\n"create_network": "rule:network_admin"\n"create_network:name": "role:x"\n'
+        '"network_admin": "role:n"\n"create_network": "rule:network_admin or rule:nobodys"\n'
+        '"create_network:name": "role:x"\n'
     )
     policy = Policy(RULES)
     policy.use(file)
-    assert policy.unknown() == ["create_netwrok", "create_router"]
-    assert "create_netwrok, create_router" in capsys.readouterr().err
+    assert policy.unknown() == ["create_netwrok", "create_router", "rule:nobodys"]
+    assert "create_netwrok, create_router, rule:nobodys" in capsys.readouterr().err
 
 
 def test_an_empty_file_changes_nothing(file: Path) -> None:

@@ -27,5 +27,5 @@ async def run(sample: bool, settings: Settings) -> int:
         return 1
     print(f"{settings.policy_file} is understood.")
     for name in policy.unknown():
-        print(f"{name} decides nothing here: what it names is not here, or it is misspelt.")
+        print(f"{name} is of what Alcor has not, or misspelt.")
     return 0

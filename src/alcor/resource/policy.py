@@ -350,16 +350,19 @@ class Policy:
         self._rules = _Rules(checks, self._plain.scopes)
         self._rights.clear()
         if self.unknown():
-            log_warning("policy names rules that decide nothing here", rules=", ".join(self.unknown()))
+            log_warning("policy names rules that are not here", rules=", ".join(self.unknown()))
 
     def unknown(self) -> list[str]:
-        """The rules of the file that nothing asks for: of what is not here, or misspelt."""
+        """The rules of the file that nothing asks for, and as `rule:` those that it asks for and nobody wrote, which
+        are `default`: of what is not here, or misspelt.
+        """
         checks = self._rules.checks
         asked = {
             each.match for one in checks.values() for each in _within(one) if isinstance(each, oslo.RuleCheck)
         }
         nouns = self.defaults.keys() | asked
-        return sorted(name for name in checks if name not in nouns and name.partition(":")[0] not in nouns)
+        idle = [name for name in checks if name not in nouns and name.partition(":")[0] not in nouns]
+        return sorted([*idle, *(f"rule:{name}" for name in asked - checks.keys())])
 
     def _renamed(self, name: str) -> str:
         """The name that a rule has today: `get_network:tags` was `get_networks_tags`."""
@@ -397,6 +400,8 @@ def parsed(name: str, text: object) -> oslo.BaseCheck:
     for each in kinds:
         if not isinstance(each, known):
             raise PolicyError(f"Rule {name} asks another server ({each}): a check must not wait for one.")
+        if isinstance(each, oslo.RoleCheck | oslo.GenericCheck) and "%" in _ATTRIBUTE.sub("", each.match):
+            raise PolicyError(f"Rule {name} names no attribute as %(name)s: {each.match}.")
         if isinstance(each, oslo.GenericCheck) and each.kind == "field" and "=" not in each.match:
             raise PolicyError(f"Rule {name} compares no field: field:{each.match}.")
         if isinstance(each, oslo.GenericCheck) and each.kind == "field" and "=~" in each.match:
