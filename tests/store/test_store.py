@@ -108,6 +108,24 @@ async def test_requests_that_wait_together_share_a_commit(open_store: Opener) ->
     assert sorted(net.vni or 0 for net in store.tables.scan(NET)) == list(range(1, 201))
 
 
+async def test_clients_that_ask_again_once_they_are_answered_go_on_sharing_commits(
+    open_store: Opener,
+) -> None:
+    store = await open_store()
+    turns: list[Position] = []
+    store.subscribe(lambda _, position: turns.append(position))
+
+    async def client(name: str) -> None:
+        for number in range(20):
+            await store.submit(add_net(f"{name}{number}"))
+            for _ in range(int(name) % 3):  # its next request is read and parsed
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(client(str(name)) for name in range(8)))
+    assert store.tables.revision == 160
+    assert len(turns) < 30
+
+
 async def test_tenants_take_turns_however_much_one_of_them_asks(open_store: Opener) -> None:
     store = await open_store()
     ran: list[str] = []

@@ -30,6 +30,7 @@ __all__ = ["Committed", "Outside", "Random", "Store"]
 R = TypeVar("R")
 
 _TURN_REQUESTS_MAX = 2000  # in one turn, however fast they are
+_LOOKS = 3  # for more requests before a commit: one that was sent is read, parsed and queued in as many steps
 _RERUNS_MAX = 5  # of a turn that the log did not take
 _RETRY_MS_MIN, _RETRY_MS_MAX = 5, 500  # between attempts to reach a log that is out of reach
 _FOLLOW_RECORDS = 2000  # read from the log at once
@@ -84,6 +85,7 @@ class Store:
         self._applying = asyncio.Lock()  # held by whoever moves the tables
         self._round: Round | None = None  # run, and not answered
         self._has_pen = False
+        self._was_shared = False  # by several requests: the last turn
         self._readers: list[asyncio.Future[Position]] = []
         self._reader_came = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -227,7 +229,10 @@ class Store:
         now_s = self._clock.monotonic_s()
         end_s, slice_s = now_s + self._settings.turn_ms_max / 1000, self._settings.slice_ms_max / 1000
         pause_s = now_s + slice_s
-        while now_s < end_s and turn.count < _TURN_REQUESTS_MAX and (job := self._waiting.next()) is not None:
+        while now_s < end_s and turn.count < _TURN_REQUESTS_MAX:
+            job = self._waiting.next() or await self._coming()
+            if job is None:
+                break
             turn.run(job)
             now_s = self._clock.monotonic_s()
             if now_s >= pause_s:
@@ -235,6 +240,7 @@ class Store:
                     0
                 )  # the loop goes on between requests; the tables stay, for `_applying` is held
                 pause_s = self._clock.monotonic_s() + slice_s
+        self._was_shared = turn.count > 1
         self._meters.histogram(metrics.TURN_REQUESTS).observe(turn.count)
         try:
             await self._commit(turn)
@@ -242,6 +248,14 @@ class Store:
             self._count_failure(fault)
             turn.refuse(Unavailable(f"{fault} Nothing was changed."))
         self._round = None
+
+    async def _coming(self) -> Job | None:
+        """A request that comes while the commit waits for it, a moment, if the turn before was shared as well."""
+        for _ in range(_LOOKS if self._was_shared else 0):
+            await asyncio.sleep(0)
+            if (job := self._waiting.next()) is not None:
+                return job
+        return None
 
     async def _commit(self, turn: Round) -> None:
         if not turn.writes:
