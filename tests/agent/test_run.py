@@ -45,10 +45,10 @@ class Agent:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-def start(host: Host, tmp_path: Path, audit_s: float = 60.0) -> Agent:
+def start(host: Host, tmp_path: Path, audit_s: float = 60.0, name: str = "one") -> Agent:
     settings = msgspec.structs.replace(
         Settings(),
-        host="one",
+        host=name,
         push=Address(f"unix:{tmp_path}/nobody.sock"),
         tunnel_ip=str(host.tunnel_ip),
         ovsdb=f"unix:{host.ovsdb_socket}",
@@ -114,3 +114,19 @@ async def test_agent_waits_for_its_switch(host: Host, tmp_path: Path) -> None:
         await until(lambda: agent.meters.value(SWITCH_CONNECTS) == 1)
     finally:
         await agent.stop()
+
+
+async def test_second_agent_on_a_bridge_waits_until_the_first_has_ended(
+    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = start(host, tmp_path)
+    await until(lambda: first.meters.value(SWITCH_CONNECTS) == 1)
+    second = start(host, tmp_path, name="other")
+    try:
+        await until(lambda: "another agent has the bridge" in capsys.readouterr().err)
+        assert not second.meters.value(SWITCH_CONNECTS)
+        await first.stop()
+        await until(lambda: second.meters.value(SWITCH_CONNECTS) == 1)
+    finally:
+        await first.stop()
+        await second.stop()

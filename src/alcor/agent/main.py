@@ -27,6 +27,7 @@ from alcor.agent.reconcile import FlowSwitch, Reconciler
 from alcor.agent.rows import Changed, HostRows, Position
 from alcor.agent.session import Backoff, Failure, HostIdentity, Session
 from alcor.agent.session import run as run_session
+from alcor.agent.sole import only_agent
 from alcor.agent.switch import Bounds, Switch, SwitchGone, SwitchRefused
 from alcor.base.config import Settings
 from alcor.base.metrics import FLOODS_CUT, FLOWS_DERIVED, SWITCH_CONNECTS
@@ -252,7 +253,13 @@ class HostAgent:
 
 
 async def run(settings: Settings, features: Sequence[HostFeature], meters: Meters) -> None:
-    """The agent of this machine, until cancelled."""
+    """The agent of this machine, until cancelled; alone with its bridge."""
+    where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
+    async with only_agent(where):
+        await _run_alone(settings, features, meters, where)
+
+
+async def _run_alone(settings: Settings, features: Sequence[HostFeature], meters: Meters, where: str) -> None:
     host = settings.host or socket.gethostname()
     rows = HostRows([kind for feature in features for kind in feature.rows])
     mappings = settings.bridge_mappings
@@ -265,7 +272,6 @@ async def run(settings: Settings, features: Sequence[HostFeature], meters: Meter
     agent.on_peers, agent.on_attached = neighbours.meet, neighbours.ask_all
     bridges = Bridges(settings.bridge, mappings)
     plug = Plug(settings.ovsdb, bridges, settings.tunnel_ip, agent.plugged)
-    where = str(settings.openflow_dir / f"{settings.bridge}.mgmt")
     agent.survey.look = lambda: flows_of(where)
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
     gc.set_threshold(*GC_THRESHOLDS)
