@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from alcor.lab.traffic import Pinging
 from alcor.testing.packet import Icmp, Ipv4, Packet
 from tests.agent.tagged import Tagged
 from tests.lab.site import Site, booted, ip, plugged
@@ -26,6 +27,22 @@ async def bindings(site: Site, port: dict[str, Any], method: str, tail: str = ""
     assert answer.is_success, answer.text
 
 
+async def moved_to_and_fro(site: Site, port: dict[str, Any], pinging: Pinging, seen: str) -> str:
+    """Activates the port's two bindings in turn under a ping; port `seen` stays ACTIVE. What it cost."""
+    async with pinging as ping:
+        for number in range(MOVES):
+            await asyncio.sleep(0.3)
+            await bindings(site, port, "PUT", f"/{('two', 'one')[number % 2]}/activate")
+            answered = len(ping.round_trips_ms)
+            for _ in range(1_000):
+                if len(ping.round_trips_ms) > answered + 5:
+                    break
+                await asyncio.sleep(0.01)
+            assert len(ping.round_trips_ms) > answered + 5, "packets go on"
+            assert (await site.cloud.rest.show("port", seen))["status"] == "ACTIVE"
+    return f"{MOVES} moves lost {ping.lost} of {ping.sent} pings, one every 5 ms"
+
+
 async def test_traffic_of_a_migrated_machine_goes_on(site: Site) -> None:
     port, before = await plugged(site.cloud, site.network, site.one, "old", device_owner="compute:nova")
     assert await site.cloud.bind(port["id"], "one") is not None
@@ -37,18 +54,8 @@ async def test_traffic_of_a_migrated_machine_goes_on(site: Site) -> None:
     await asyncio.sleep(1)
     assert await client.ping(ip(before), tries=10)
 
-    async with client.pinging(ip(before), interval_s=0.005) as ping:
-        for number in range(MOVES):
-            await asyncio.sleep(0.3)
-            await bindings(site, port, "PUT", f"/{('two', 'one')[number % 2]}/activate")
-            answered = len(ping.round_trips_ms)
-            for _ in range(1_000):
-                if len(ping.round_trips_ms) > answered + 5:
-                    break
-                await asyncio.sleep(0.01)
-            assert len(ping.round_trips_ms) > answered + 5, "packets go on"
-            assert (await site.cloud.rest.show("port", port["id"]))["status"] == "ACTIVE"
-    print(f"{MOVES} moves lost {ping.lost} of {ping.sent} pings, one every 5 ms")
+    told = await moved_to_and_fro(site, port, client.pinging(ip(before)), port["id"])
+    print(told)
     for vm in (before, after):
         await vm.remove()
 
@@ -108,18 +115,8 @@ async def test_traffic_of_a_subport_goes_on_when_its_trunk_s_port_migrates(site:
     address = sub["fixed_ips"][0]["ip_address"]
     assert await client.ping(address, tries=20)
     await asyncio.sleep(1)
-    async with client.pinging(address, interval_s=0.005) as ping:
-        for number in range(MOVES):
-            await asyncio.sleep(0.3)
-            await bindings(site, port, "PUT", f"/{('two', 'one')[number % 2]}/activate")
-            answered = len(ping.round_trips_ms)
-            for _ in range(1_000):
-                if len(ping.round_trips_ms) > answered + 5:
-                    break
-                await asyncio.sleep(0.01)
-            assert len(ping.round_trips_ms) > answered + 5, "packets go on"
-            assert (await site.cloud.rest.show("port", sub["id"]))["status"] == "ACTIVE"
-    print(f"{MOVES} moves lost {ping.lost} of {ping.sent} pings to a subport, one every 5 ms")
+    told = await moved_to_and_fro(site, port, client.pinging(address), sub["id"])
+    print(f"{told}, to a subport")
     for task, machine in zip(tasks, machines, strict=True):
         task.cancel()
         machine.close()
