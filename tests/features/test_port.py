@@ -178,6 +178,26 @@ async def test_subnet_serves_only_its_device_owners_also_when_it_is_asked_for(ap
     assert nova["id"] in error["message"]
 
 
+async def test_ports_of_services_go_with_what_they_serve_and_others_are_named(
+    api: Door, net: dict[str, Any]
+) -> None:
+    dhcp = await api.create("port", network_id=net["id"], device_owner="network:dhcp")
+    port = await api.create("port", network_id=net["id"])
+    error = await api.refused("DELETE", f"/v2.0/networks/{net['id']}", None, 409)
+    assert error["type"] == "NetworkInUse"
+    assert port["id"] in error["message"]
+    assert dhcp["id"] not in error["message"]
+    (subnet,) = (await api.show("network", net["id"]))["subnets"]
+    await api.refused("DELETE", f"/v2.0/subnets/{subnet}", None, 409)
+    assert (await api.show("port", dhcp["id"]))["fixed_ips"] == dhcp["fixed_ips"], "a refusal changes nothing"
+
+    await api.delete("port", port["id"])
+    await api.delete("subnet", subnet)
+    assert (await api.show("port", dhcp["id"]))["fixed_ips"] == []
+    await api.delete("network", net["id"])
+    await api.refused("GET", f"/v2.0/ports/{dhcp['id']}", None, 404)
+
+
 async def test_automatic_addresses_are_those_of_the_mac_whatever_is_asked_for(api: Door) -> None:
     network = await api.create("network")
     slaac = {"network_id": network["id"], "ip_version": 6, "ipv6_address_mode": "slaac"}

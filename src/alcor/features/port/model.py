@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a port is, and what is observed of it."""
 
+from collections.abc import Sequence
 from typing import Annotated, cast
 
 import msgspec
@@ -249,10 +250,12 @@ BY_GROUP: Index[Port] = Index("security_groups", lambda port: port.security_grou
 BY_GROUP_SET: Index[Port] = Index("group_set", Field("group_set", skip_empty=True))
 
 
-def _network_in_use(network: Network) -> Conflict:
+def network_in_use(network: Network, ports: Sequence[str] = ()) -> Conflict:
+    """The refusal to delete a network with ports, some of which are named by id."""
+    named = f", id for these ports is: {','.join(ports)}" if ports else ""
     return Conflict(
         f"Unable to complete operation on network {network.id}. "
-        "There are one or more ports still in use on the network.",
+        f"There are one or more ports still in use on the network{named}.",
         type="NetworkInUse",
     )
 
@@ -289,7 +292,7 @@ PORT: Table[Port] = Table(
     ),
     references=(
         Reference(
-            "network_id", NETWORK, lambda port: (port.network_id,), in_use=_network_in_use, by=BY_NETWORK
+            "network_id", NETWORK, lambda port: (port.network_id,), in_use=network_in_use, by=BY_NETWORK
         ),
         Reference(
             "fixed_ips",

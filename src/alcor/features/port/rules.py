@@ -35,6 +35,7 @@ from alcor.features.port.model import (
     FixedIp,
     Port,
     PortStatus,
+    network_in_use,
     parse_mac_address,
 )
 from alcor.features.port.pairs import (
@@ -59,6 +60,11 @@ from alcor.resource.declare import (
 )
 from alcor.store.declare import Change
 from alcor.store.reader import Reader, Txn
+
+SERVICE_OWNERS = ("network:dhcp", "network:distributed")  # of ports that go with what they serve
+SERVICE_PORTS_MAX = (
+    64  # where a network or subnet has more, others are among them: its deletion is refused anyway
+)
 
 
 def on_create(txn: Txn, ctx: Context, new: Port) -> Port:
@@ -310,11 +316,29 @@ def join_automatic(txn: Txn, ctx: Context, subnet: Subnet) -> None:
             txn.update(PORT, revised(ctx, port, fixed_ips=addresses))
 
 
-def leave_automatic(txn: Txn, ctx: Context, subnet: Subnet) -> None:
-    """Takes from ports the addresses that they have of a subnet only because it gives every port one."""
-    if not subnet.is_auto_address:
+def leave_network(txn: Txn, ctx: Context, network: Network) -> None:
+    """Takes the network's services' ports with it. Raises Conflict for others."""
+    if txn.count(PORT, BY_NETWORK, network.id) > SERVICE_PORTS_MAX:
         return
-    for port in txn.find(PORT, BY_SUBNET, subnet.id):
+    ports = tuple(txn.find(PORT, BY_NETWORK, network.id))
+    used = [port.id for port in ports if port.device_owner not in SERVICE_OWNERS]
+    if used:
+        raise network_in_use(network, used)
+    for port in ports:
+        on_delete(txn, ctx, port)
+        txn.delete(PORT, port.id)
+
+
+def leave_automatic(txn: Txn, ctx: Context, subnet: Subnet) -> None:
+    """Takes from ports the addresses that they have of a subnet only because it gives every port one, and from those
+    of services the ones by which they serve it.
+    """
+    is_automatic = subnet.is_auto_address
+    if not is_automatic and txn.count(PORT, BY_SUBNET, subnet.id) > SERVICE_PORTS_MAX:
+        return
+    for port in tuple(txn.find(PORT, BY_SUBNET, subnet.id)):
+        if not is_automatic and port.device_owner not in SERVICE_OWNERS:
+            continue
         left = tuple(fixed for fixed in port.fixed_ips if fixed.subnet_id != subnet.id)
         txn.update(PORT, revised(ctx, port, fixed_ips=left))
 
@@ -447,7 +471,10 @@ REST = RestFeature(
             doc="An interface of a network.",
         ),
     ),
-    extends=(Extends("subnet", after_create=join_automatic, on_delete=leave_automatic),),
+    extends=(
+        Extends("network", on_delete=leave_network),
+        Extends("subnet", after_create=join_automatic, on_delete=leave_automatic),
+    ),
     extensions=(
         Extension(
             "aap-reject-multicast",
