@@ -26,6 +26,7 @@ async def stay():
         await asyncio.sleep(1000)
 
 signal.signal(signal.SIGTERM, signal.SIG_DFL)  # A coverage run has put its own there.
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell may have started the tests with it ignored.
 asyncio.run(stay())
 """
 
