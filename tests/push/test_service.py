@@ -117,6 +117,33 @@ async def test_a_stream_on_which_no_hello_comes_is_refused(plant: Plant, monkeyp
         await plant.attending
 
 
+@pytest.mark.parametrize(
+    ("hello", "why"),
+    [
+        (wire.Hello(host="", tunnel_ip="10.0.0.1"), "names no host"),
+        (wire.Hello(host="r\0", tunnel_ip="10.0.0.1"), "names no host"),
+        (wire.Hello(host="r0", tunnel_ip="here"), "the tunnel address is none"),
+        (wire.Hello(host="r0", tunnel_ip="fd00::1"), "tunnels lead over IPv4, and fd00::1 is not"),
+        (
+            wire.Hello(host="r0", tunnel_ip="10.0.0.1", version="1" * 256),
+            "more of the host than anybody wants",
+        ),
+        (
+            wire.Hello(host="r0", tunnel_ip="10.0.0.1", bridge_mappings=[wire.BridgeMapping()] * 500),
+            "more of the host than anybody wants",
+        ),
+    ],
+)
+async def test_a_hello_that_cannot_be_is_refused_with_the_reason(
+    plant: Plant, hello: wire.Hello, why: str
+) -> None:
+    stream = await plant.open()
+    await stream.write(wire.Envelope(hello=hello).SerializeToString())
+    with pytest.raises(Unwelcome, match=why):
+        await plant.attending
+    assert plant.service.publisher.sessions() == []
+
+
 async def test_a_stream_that_ends_before_the_hello_is_no_fault(plant: Plant) -> None:
     stream = await plant.open()
     await stream.close()

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from alcor.base.clock import utc_text
 from alcor.base.errors import Unavailable
 from alcor.base.metrics import HOST_DROPS, HOST_LAG, HOST_SNAPSHOTS, HOSTS_CONNECTED, REPORTS, ROWS_DERIVED
-from alcor.base.net import parse_ip
+from alcor.base.net import ip_version, parse_ip
 from alcor.base.telemetry import log, log_warning
 from alcor.base.wire.alcor_pb2 import Envelope, Hello
 from alcor.base.wire.held import Held
@@ -41,6 +41,7 @@ from alcor.store.store import Outside, Store
 _HELLO_WAIT_S = 10.0  # for the first message of a stream
 _LAST_WRITE_S = 5.0  # for a message that is being written when the stream is to end
 _HOST_LENGTH_MAX = 255
+_FACTS_MAX, _FACT_LENGTH_MAX = 1_000, 255  # of what a host says of itself, all of which is logged and shown
 _TAKE_OVER_S = 5.0  # within which the stream of a host takes the place of another only once
 _RETRY_S = 0.5  # before what hosts said is submitted again
 _LOOK_S = 0.5  # between looks for hosts that have gone
@@ -218,9 +219,17 @@ class Service:
         if certified is not None and (hello.host not in certified or hello.host == OPERATOR):
             raise Unwelcome(f"the certificate is not that of host {hello.host}")
         try:
-            parse_ip(hello.tunnel_ip)
+            version = ip_version(parse_ip(hello.tunnel_ip))
         except ValueError as error:
             raise Unwelcome(f"the tunnel address is none: {error}") from error
+        if version != 4:
+            raise Unwelcome(
+                f"tunnels lead over IPv4, and {hello.tunnel_ip} is not: set tunnel_ip (--tunnel-ip)"
+            )
+        facts = [hello.version, hello.bridge, hello.availability_zone]
+        facts += [name for wire in hello.bridge_mappings for name in (wire.physical_network, wire.bridge)]
+        if len(facts) > _FACTS_MAX or max(map(len, facts)) > _FACT_LENGTH_MAX:
+            raise Unwelcome("the hello says more of the host than anybody wants to know")
         return hello
 
     async def _read(self, stream: Stream, publisher: Publisher, session: HostSession) -> None:
