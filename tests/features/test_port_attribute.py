@@ -183,3 +183,9 @@ async def test_extensions_of_ports_are_told(api: Door) -> None:
         "port-mac-address-regenerate",
         "uplink-status-propagation-updatable",
     } <= aliases
+
+
+async def test_no_hint_is_none(api: Door, net: dict[str, Any]) -> None:
+    port = await api.create("port", network_id=net["id"], hints={})
+    assert port["hints"] is None
+    assert not list(api.store.tables.scan(PORT_ATTRIBUTES))

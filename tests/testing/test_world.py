@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from alcor.base.net import Cidr, eui64
 from alcor.testing.loop import Deadlock, simulate
 from alcor.testing.machine import Machine
 from alcor.testing.world import World, WorldHost
@@ -51,6 +52,22 @@ def test_simulated_time_passes_at_once_and_deadlock_is_noticed() -> None:
     assert simulate(sleeps()) >= 86_400
     with pytest.raises(Deadlock):
         simulate(asyncio.Event().wait())
+
+
+def test_machines_speak_with_the_automatic_addresses_of_a_subnet_that_came_after_them() -> None:
+    async def scenario(world: World) -> None:
+        port_a, a, _, b = await two_machines(world)
+        cidr = Cidr("2001:db8::/64")
+        a.addresses, b.addresses = (eui64(cidr, a.mac),), (eui64(cidr, b.mac),)
+        assert not a.ping(*b.addresses), "nobody gave them these"
+        slaac = {"ip_version": 6, "ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+        await world.create("subnet", network_id=port_a["network_id"], cidr=cidr, **slaac)
+        await world.settle()
+        assert reach_each_other(a, b)
+        a.addresses = (eui64(cidr, b.mac),)
+        assert not b.ping(*a.addresses), "it is not the address of its MAC"
+
+    in_world(scenario)
 
 
 def test_host_tells_its_zone_in_its_hello_and_another_one_when_it_comes_again() -> None:

@@ -76,8 +76,8 @@ class _Hints(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     openvswitch: _OpenVSwitch | msgspec.UnsetType = msgspec.UNSET
 
 
-def parse_hints(value: object) -> dict[str, object]:
-    """Hints for the switch, of those that Neutron knows. Raises ValueError."""
+def parse_hints(value: object) -> dict[str, object] | None:
+    """Hints for the switch, of those that Neutron knows; no hint is none. Raises ValueError."""
     try:
         hints = msgspec.convert(value, _Hints)
     except msgspec.ValidationError as wrong:
@@ -88,7 +88,7 @@ def parse_hints(value: object) -> dict[str, object]:
     if isinstance(steering, str) and steering not in ("thread", "hash"):
         raise ValueError(f"'{shown(steering)}' is not in ['thread', 'hash']")
     made: dict[str, object] = msgspec.to_builtins(hints)
-    return made
+    return made or None
 
 
 class PortAttributes(Stored, frozen=True, kw_only=True):
