@@ -8,6 +8,7 @@ warmth of tunnel neighbours, are the agent's work.
 import asyncio
 import shutil
 import signal
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -216,7 +217,7 @@ class Host:
 
     async def _wait_for(self, path: Path) -> None:
         deadline = asyncio.get_running_loop().time() + READY_S_MAX
-        while not _is_there(path):
+        while not _listens(path):
             for child in self.switch_processes:
                 if not child.is_running:
                     raise LabFailure(f"{child.argv} on host {self.name} ended:\n{child.last_words()}")
@@ -225,5 +226,11 @@ class Host:
             await asyncio.sleep(_POLL_S)
 
 
-def _is_there(path: Path) -> bool:
-    return path.exists()
+def _listens(path: Path) -> bool:
+    """Whether somebody does: a socket is in its place a moment before."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
