@@ -16,20 +16,21 @@ pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
 OFFERED = 300  # datagrams of 1,000 bytes with all headers
 BURST = 50  # of them
+MANY = 4_000  # more than a limit of 1,000 a second lets through while they are sent
 SLOW = {"max_kbps": 100, "max_burst_kbps": BURST * 8}  # 12 more in each second
 SINK = 9999
 RCVBUFFORCE = 33  # socket(7): beyond the machine's bound
 WAIT_S = 0.5  # after the last datagram that arrived
 
 
-async def came(site: Site, source: Vm, target: Vm) -> list[int]:
-    """The type-of-service bytes of those of OFFERED datagrams that arrive."""
+async def came(site: Site, source: Vm, target: Vm, offered: int = OFFERED) -> list[int]:
+    """The type-of-service bytes of those of `offered` datagrams that arrive."""
     assert await source.ping(ip(target), tries=5)  # both know each other's MAC and tunnels
     loop = asyncio.get_running_loop()
     with target.namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as sink:
         sink.setsockopt(socket.SOL_SOCKET, RCVBUFFORCE, 8 << 20)
         with source.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            for number in range(OFFERED):
+            for number in range(offered):
                 sender.sendto(bytes(958), (ip(target), SINK))
                 await asyncio.sleep(
                     0.001 if number % 5 == 0 else 0
@@ -69,6 +70,13 @@ async def test_what_a_machine_receives_is_held_to_its_bandwidth(site: Site) -> N
     assert BURST * 0.6 < len(await came(site, site.left, site.right)) < OFFERED * 0.7
     assert len(await came(site, site.right, site.left)) > OFFERED * 0.8
     await give(site, site.right)
+
+
+async def test_what_a_machine_sends_is_held_to_its_rate_of_packets(site: Site) -> None:
+    await give(site, site.left, packet_rate_limit={"max_kpps": 1})
+    assert 500 < len(await came(site, site.left, site.right, MANY)) < MANY * 0.7
+    await give(site, site.left)
+    assert len(await came(site, site.left, site.right, MANY)) > MANY * 0.8
 
 
 async def test_packets_are_marked_on_their_way_to_another_host(site: Site) -> None:
