@@ -4,8 +4,10 @@
 from collections.abc import Sequence
 from typing import cast
 
+from alcor.base.net import Mac, ip_of
+from alcor.dataplane.rows import Claim
 from alcor.goal.declare import GoalFeature, HelloFacts, Life, Observer, Report
-from alcor.push.outbox import Batch, Outbox
+from alcor.push.outbox import CLAIMS_MAX, REPORTS_MAX, Batch, Outbox
 from alcor.store.reader import Txn
 
 FACTS = HelloFacts("10.0.0.1", "1", "br-int", "now")
@@ -110,3 +112,15 @@ def test_a_batch_may_run_twice() -> None:
     outbox.reports("h", [report("p")])
     batch = outbox.take(10)
     assert listener.run(batch) == listener.run(batch) == [("h", "p", 1)]
+
+
+def test_of_endless_words_of_a_host_the_newest_are_kept() -> None:
+    listener = Listener()
+    outbox = listener.outbox()
+    for number in range(CLAIMS_MAX + 5):
+        outbox.claims("h", [Claim("p", ip_of(number, 4), Mac("fa:16:3e:00:00:01"))])
+    outbox.reports("h", [report(f"n{number}") for number in range(REPORTS_MAX + 5)])
+    assert outbox.count == CLAIMS_MAX + REPORTS_MAX
+    outbox.put_back(outbox.take(100))
+    assert outbox.count == CLAIMS_MAX + REPORTS_MAX
+    assert listener.run(outbox.take(1)) == [("h", "n5", 1)]

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hosts have said and the log has yet to learn: hellos, liveness and reports, merged until a turn takes them.
 
-Decides nothing: the features' observers do, inside the turn. Bounded by merging: the newest word of each row.
+Decides nothing: the features' observers do, inside the turn. Bounded by merging, the newest word of each row, and for
+each host: whoever says more, says it of what it does not have.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from alcor.dataplane.rows import Claim
 from alcor.goal.declare import GoalFeature, HelloFacts, Life, Observer, Report
 from alcor.store.reader import Txn
+
+REPORTS_MAX = CLAIMS_MAX = 20_000  # of one host that wait: older ones are let go of
 
 
 class Outbox:
@@ -37,8 +41,7 @@ class Outbox:
         """The host reports rows of its own scope."""
         words = self._of(host)
         for report in reports:
-            self.count += report.key not in words.reports
-            words.reports[report.key] = report
+            self.count += words.report(report)
 
     def claims(self, host: str, claims: Sequence[Claim]) -> None:
         """The host has seen ports claim addresses."""
@@ -108,12 +111,18 @@ class _Words:
         """How many words these are."""
         return (self.hello is not None) + (self.life is not None) + len(self.reports) + len(self.claims)
 
+    def report(self, report: Report) -> bool:
+        """Takes in a report; whether it is one more word."""
+        is_new = report.key not in self.reports
+        self.reports[report.key] = report
+        return is_new and _is_within(self.reports, REPORTS_MAX)
+
     def claim(self, claim: Claim) -> bool:
         """Takes in a claim; whether it is one more word."""
         place = claim.key, claim.address
         is_new = self.claims.pop(place, None) is None
         self.claims[place] = claim
-        return is_new
+        return is_new and _is_within(self.claims, CLAIMS_MAX)
 
     def split(self, words_max: int) -> "_Words":
         """Takes the oldest of these away, about so many."""
@@ -145,3 +154,11 @@ class _Words:
             observer.on_reports(txn, host, list(self.reports.values()))
         if self.claims and observer.on_claims:
             observer.on_claims(txn, host, list(self.claims.values()))
+
+
+def _is_within(kept: dict[Any, Any], most: int) -> bool:
+    """Whether there is room for what was put there; else the oldest goes."""
+    if len(kept) <= most:
+        return True
+    del kept[next(iter(kept))]
+    return False
