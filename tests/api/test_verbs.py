@@ -118,8 +118,9 @@ async def test_every_answer_has_a_request_id_and_keeps_the_callers(api: Api):
 async def test_update_with_the_right_revision_passes_and_with_another_is_412(api: Api):
     network = await api.make("network")
     url = f"networks/{network['id']}"
-    for tag in ("revision_number=1", '"revision_number=2"', 'W/"revision_number=3"'):
-        answer = await api.call("PUT", url, {"network": {"name": "x"}}, headers={"If-Match": tag})
+    tags = {"v": "revision_number=1", "w": '"revision_number=2"', "x": 'W/"revision_number=3"'}
+    for name, tag in tags.items():
+        answer = await api.call("PUT", url, {"network": {"name": name}}, headers={"If-Match": tag})
         assert answer.status_code == 200, answer.text
     for method, body in (("PUT", {"network": {"name": "y"}}), ("DELETE", None)):
         refused = await api.refusal(method, url, body, headers={"If-Match": "revision_number=1"})
