@@ -40,7 +40,7 @@ from alcor.lab.process import Child
 
 SETTLE_S_MAX = 400.0
 FLAGS = ("--quota-port=100000000",)
-UNINDEXED = request("GET", "ports?name=nobody&fields=id")
+UNINDEXED = request("GET", "ports?description=nobody&fields=id")
 
 
 async def settled(plane: Plane, hosts: Child, count: int) -> float:
