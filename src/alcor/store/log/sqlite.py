@@ -28,6 +28,9 @@ _unpack = msgspec.msgpack.Decoder().decode
 _POLL_S = 0.0005  # between attempts to take SQLite's lock
 _LINE_S = 0.1  # a process at the head of the line that does not move is passed after this
 _LOAD_ROWS = 500  # in one slice of a load: a few milliseconds
+_READ_ROWS = (
+    4_000  # put together at once: long enough for the thread to wait for the interpreter, and be done in time
+)
 _LOAD_MAP_BYTES = 2**31  # of the file that a load maps: half the time of reading page by page
 # Ids and rows by turns, as elements of one MessagePack array: SQLite puts them together while the interpreter goes on.
 _READ = """
@@ -163,8 +166,10 @@ class SqliteLog:
             some = await eyes.do(lambda: next(slices, None))
             while some is not None:
                 coming = eyes.do(lambda: next(slices, None))  # is read while this one is taken
-                take(some)
-                await asyncio.sleep(0)
+                for start in range(0, len(some.ids), _LOAD_ROWS):
+                    part = slice(start, start + _LOAD_ROWS)
+                    take(Slice(some.table, some.ids[part], some.rows[part]))
+                    await asyncio.sleep(0)
                 some = await coming
         finally:
             await eyes.do(opened.close)
@@ -314,7 +319,7 @@ def _read(connection: apsw.Connection) -> Iterator[Slice]:
     ) is not None:
         after = ""
         while True:
-            count, framed = next(connection.execute(_READ, (kind, after, _LOAD_ROWS)))
+            count, framed = next(connection.execute(_READ, (kind, after, _READ_ROWS)))
             if not count:
                 break
             both = _unpack(b"\xdd" + (2 * count).to_bytes(4, "big") + framed)
