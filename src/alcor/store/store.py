@@ -228,9 +228,11 @@ class Store:
         turn = self._round = Round(self.tables)
         now_s = self._clock.monotonic_s()
         end_s, slice_s = now_s + self._settings.turn_ms_max / 1000, self._settings.slice_ms_max / 1000
-        pause_s = now_s + slice_s
+        pause_s = short_s = now_s + slice_s
         while now_s < end_s and turn.count < _TURN_REQUESTS_MAX:
-            job = self._waiting.next() or await self._coming()
+            job = self._waiting.next()
+            if job is None and now_s < short_s:
+                job = await self._coming()
             if job is None:
                 break
             turn.run(job)
@@ -250,7 +252,10 @@ class Store:
         self._round = None
 
     async def _coming(self) -> Job | None:
-        """A request that comes while the commit waits for it, a moment, if the turn before was shared as well."""
+        """A request that comes while the commit waits for it, a moment, if the turn before was shared as well.
+
+        For short turns only: of long ones the commit is the smaller part, and the next is read and parsed meanwhile.
+        """
         for _ in range(_LOOKS if self._was_shared else 0):
             await asyncio.sleep(0)
             if (job := self._waiting.next()) is not None:
