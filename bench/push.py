@@ -69,11 +69,20 @@ class Blocking:
     def ask(self, asked: bytes) -> float:
         """When the answer was there. Raises RuntimeError if it is a refusal."""
         self._socket.sendall(asked)
-        answer = self._socket.recv(1 << 16)
+        head, _, body = self._more(b"").partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split()[0])
+        while len(body) < length:  # it comes behind its head
+            body = self._more(body)
         answered = time.perf_counter()
-        if not answer.startswith(b"HTTP/1.1 201"):
-            raise RuntimeError(answer.decode())
+        if not head.startswith(b"HTTP/1.1 201"):
+            raise RuntimeError(body.decode())
         return answered
+
+    def _more(self, begun: bytes) -> bytes:
+        more = self._socket.recv(1 << 16)
+        if not more:
+            raise RuntimeError("the API closed the connection")
+        return begun + more
 
     def close(self) -> None:
         """Closes it."""
