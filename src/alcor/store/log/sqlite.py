@@ -35,7 +35,8 @@ _LOAD_MAP_BYTES = 2**31  # of the file that a load maps: half the time of readin
 # Ids and rows by turns, as elements of one MessagePack array: SQLite puts them together while the interpreter goes on.
 _READ = """
 SELECT count(*), CAST(group_concat(
-    unhex(printf('DB%08X', octet_length(id))) || id || unhex(printf('C6%08X', length(value))) || value, '') AS BLOB)
+    iif(octet_length(id) = 36, x'D924', unhex(printf('DB%08X', octet_length(id)))) || id
+    || unhex(printf('C6%08X', length(value))) || value, '') AS BLOB)
 FROM (SELECT id, value FROM objects WHERE kind = ? AND id > ? ORDER BY id LIMIT ?)
 """
 _WAL_PAGES = 8192  # of 4 KiB, in the write-ahead log, before they are written back
