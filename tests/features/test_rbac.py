@@ -121,6 +121,40 @@ async def test_other_types_are_shared_with_one_project(api: Door, noun: str, pat
     assert shared["id"] not in await seen(api, path, OTHER)
 
 
+@pytest.mark.parametrize(
+    ("noun", "path", "given"),
+    [
+        ("subnet", "subnets", {"ip_version": 4, "cidr": "10.0.0.0/24"}),
+        ("security_group", "security-groups", {"name": "web"}),
+        ("subnetpool", "subnetpools", {"name": "p", "prefixes": ["10.0.0.0/8"]}),
+        ("address_scope", "address-scopes", {"name": "s", "ip_version": 4}),
+        ("policy", "qos/policies", {"name": "q"}),
+    ],
+)
+async def test_what_is_shared_is_found_as_shared_by_whom_it_is_shared_with_alone(
+    api: Door, noun: str, path: str, given: dict
+) -> None:
+    owner, shared_noun = await api.create("network"), {"subnet": "network", "policy": "qos_policy"}
+    given = given | {"network_id": owner["id"]} if noun == "subnet" else given
+    made = await api.create(noun, **given)
+    shared_id = owner["id"] if noun == "subnet" else made["id"]
+
+    async def is_found(flag: str, project: str = "") -> bool:
+        return made["id"] in [each["id"] for each in await api.list(path, as_project=project, shared=flag)]
+
+    assert (await is_found("False"), await is_found("True"), await is_found("True", OTHER)) == (
+        True,
+        False,
+        False,
+    )
+    for_one = await share(api, shared_noun.get(noun, noun), shared_id, OTHER)
+    assert (await is_found("False"), await is_found("True")) == (True, False)
+    assert (await is_found("False", OTHER), await is_found("True", OTHER)) == (False, True)
+    await api.update("rbac_policy", for_one["id"], target_tenant="*")
+    assert (await is_found("False"), await is_found("True")) == (False, True)
+    assert (await is_found("False", THIRD), await is_found("True", THIRD)) == (False, True)
+
+
 async def test_group_that_is_shared_protects_ports_of_the_other_project(api: Door) -> None:
     network = await api.create("network", shared=True)
     group = await api.create("security_group", name="web")

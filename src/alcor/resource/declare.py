@@ -288,8 +288,8 @@ class Extends:
         None  # (old, new), once stored; by actions, too
     )
     on_delete: Callable[[Txn, Context, Any], None] | None = None  # as Resource's, before it
-    # How a field of the noun (by its name in the struct) is answered to a project, and matched by its filters:
-    # (reader, project that asks, object) -> field value.
+    # How a field of the noun (by its name in the struct) is answered to a project, and matched by its filters, or how
+    # one that is computed for filters alone is matched: (reader, project that asks, object) -> field value.
     answers: Mapping[str, Callable[[Reader, str, Any], Any]] = field(default_factory=dict)
     is_shared: IsShared[Any] | None = None  # as Resource's; one that says so is enough
     shared_ids: SharedIds | None = None

@@ -57,7 +57,7 @@ def predicates(shape: Shape[T], asked: Asked, query: Query, tables: Tables) -> l
         elif attribute is not None:
             found.append(_matches(attribute, shape.read(attribute, tables, asked.project_id), texts))
         elif computed is not None:
-            found.append(_computed(computed, texts, tables))
+            found.append(_computed(computed, shape.told(computed, tables, asked.project_id), texts))
     found += [_has_part(attrgetter(name), tests) for name, tests in of_parts.items()]
     always, depends = shape.gate.hidden(asked)
     named = {tags.TAGS if name in shape.tag_filters else name for name in query.filters}
@@ -218,11 +218,11 @@ def _grouped(
     return fulfils
 
 
-def _computed(computed: Computed[T], texts: Sequence[str], tables: Tables) -> Predicate[T]:
+def _computed(computed: Computed[T], read: Callable[[T], Any], texts: Sequence[str]) -> Predicate[T]:
     wanted = frozenset(_as_text(_truth(computed, text)) for text in texts)
 
     def fulfils(stored: T) -> bool:
-        value = computed.value(tables, stored)
+        value = read(stored)
         if isinstance(value, list | tuple):
             return any(_as_text(one) in wanted for one in value)
         return _as_text(value) in wanted

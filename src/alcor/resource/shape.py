@@ -149,6 +149,13 @@ class Shape(Generic[T]):
         value = attrgetter(attribute.field)
         return value if addition is None else lambda stored: value(addition.row(reader, stored))
 
+    def told(self, computed: Computed[T], reader: Reader, project_id: str) -> Callable[[T], Any]:
+        """How a computed field is worked out of an object for the project that asks."""
+        tell = self._told.get(computed.name)
+        if tell is not None:
+            return lambda stored: tell(reader, project_id, stored)
+        return lambda stored: computed.value(reader, stored)
+
     def index_of(self, field: str) -> tuple[Index[Any] | None, bool]:
         """The index of exact values of a field, and whether it is of the noun's own table."""
         addition = self._added.get(field)

@@ -27,7 +27,7 @@ from alcor.features.rbac.model import (
     RbacPolicy,
 )
 from alcor.features.security_group.model import RULES_FROM_ADDRESSES, SECURITY_GROUP, SECURITY_GROUP_RULE
-from alcor.features.subnet.model import BY_POOL, POOLS_OF_SCOPE, SUBNET, SUBNET_POOL
+from alcor.features.subnet.model import BY_POOL, POOLS_OF_SCOPE, SUBNET, SUBNET_POOL, Subnet
 from alcor.resource.declare import Context, Extends, Extension, Resource, RestFeature, Standard, revised
 from alcor.store.declare import Table
 from alcor.store.reader import Reader, Txn
@@ -283,6 +283,15 @@ def _policy_for_all(txn: Txn, ctx: Context, shared: Standard, place: tuple[str, 
     txn.insert(RBAC_POLICY, policy)
 
 
+def _is_told(reader: Reader, project_id: str, id: str) -> bool:
+    """Whether the object is `shared` as this project is told: what is external alone is not."""
+    return any(reader.count(RBAC_POLICY, BY_ALL, (id, SHARED, target)) for target in (EVERYBODY, project_id))
+
+
+def _is_subnet_told(reader: Reader, project_id: str, subnet: Subnet) -> bool:
+    return _is_told(reader, project_id, subnet.network_id)
+
+
 def _extension(shareable: Shareable) -> Extends:
     """What sharing adds to one type of object."""
     kind, flags, actions = shareable.type, shareable.flags, shareable.actions
@@ -314,10 +323,7 @@ def _extension(shareable: Shareable) -> Extends:
             txn.delete(RBAC_POLICY, policy.id)
 
     def tell(reader: Reader, project_id: str, shared: Standard) -> bool:
-        return any(
-            reader.count(RBAC_POLICY, BY_ALL, (shared.id, SHARED, target))
-            for target in (EVERYBODY, project_id)
-        )
+        return _is_told(reader, project_id, shared.id)
 
     return Extends(
         noun=shareable.noun or kind,
@@ -353,7 +359,10 @@ REST = RestFeature(
             doc="Lets a project, or every project, use an object of another.",
         ),
     ),
-    extends=tuple(_extension(each) for each in SHAREABLE),
+    extends=(
+        *(_extension(each) for each in SHAREABLE),
+        Extends("subnet", answers={"shared": _is_subnet_told}),
+    ),
     extensions=(
         Extension(
             "rbac-policies",
