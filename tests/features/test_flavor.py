@@ -66,14 +66,17 @@ async def test_profile_belongs_to_flavors_while_it_is_associated(api: Door) -> N
     assert (await api.show("service_profile", profile["id"]))["flavors"] == [made["id"]]
     assert (await api.refused("POST", url, body, 409))["type"] == "FlavorServiceProfileBindingExists"
 
+    assert await api.ask("GET", f"{url}/{profile['id']}") == (200, {"service_profile": {}})
+    await api.refused("GET", f"{url}/{profile['id']}", None, 403, as_project="blue")
     one = f"/v2.0/service_profiles/{profile['id']}"
     assert (await api.refused("DELETE", one, None, 409))["type"] == "ServiceProfileInUse"
     changes = {"service_profile": {"enabled": False}}
     assert (await api.refused("PUT", one, changes, 409))["type"] == "ServiceProfileInUse"
 
     assert await api.ask("DELETE", f"{url}/{profile['id']}") == (204, None)
-    error = await api.refused("DELETE", f"{url}/{profile['id']}", None, 404)
-    assert error["type"] == "FlavorServiceProfileBindingNotFound"
+    for method in ("DELETE", "GET"):
+        error = await api.refused(method, f"{url}/{profile['id']}", None, 404)
+        assert error["type"] == "FlavorServiceProfileBindingNotFound"
     await api.delete("service_profile", profile["id"])
     assert (await api.refused("POST", url, body, 404))["type"] == "ServiceProfileNotFound"
 

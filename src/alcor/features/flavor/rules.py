@@ -60,10 +60,16 @@ def associate(txn: Txn, ctx: Context, flavor: Flavor, body: Mapping[str, object]
     return {"service_profile": {"id": profile}}
 
 
-def dissociate(txn: Txn, ctx: Context, flavor: Flavor, body: Mapping[str, object]) -> None:
-    """Takes a profile from the flavor. Raises NotFound where it has not got it."""
+def on_association(txn: Txn, ctx: Context, flavor: Flavor, query: Mapping[str, object]) -> object:
+    """That the flavor has the profile: as in Neutron without a word of either. Raises NotFound where it has not."""
     if ctx.child not in flavor.service_profiles:
         raise _not_associated(ctx.child, flavor)
+    return {"service_profile": {}}
+
+
+def dissociate(txn: Txn, ctx: Context, flavor: Flavor, body: Mapping[str, object]) -> None:
+    """Takes a profile from the flavor. Raises NotFound where it has not got it."""
+    on_association(txn, ctx, flavor, body)
     left = tuple(profile for profile in flavor.service_profiles if profile != ctx.child)
     txn.update(FLAVOR, revised(ctx, flavor, service_profiles=left))
 
@@ -150,6 +156,13 @@ REST = RestFeature(
                     status=204,
                     of="child",
                     rule="delete_flavor_service_profile",
+                ),
+                Action(
+                    "service_profiles",
+                    "GET",
+                    on_association,
+                    of="child",
+                    rule="get_flavor_service_profile",
                 ),
                 Action("next_provider", "GET", next_provider, rule="get_flavor"),
             ),
