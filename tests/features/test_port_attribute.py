@@ -23,6 +23,12 @@ ATTRIBUTES = [
 ]
 
 
+async def test_empty_device_profile_is_none(api: Door, net: dict[str, Any]) -> None:
+    port = await api.create("port", network_id=net["id"], device_profile="")
+    assert port["device_profile"] is None
+    assert not list(api.store.tables.scan(PORT_ATTRIBUTES))
+
+
 async def test_port_has_neutrons_defaults_and_no_row_for_them(api: Door, net: dict[str, Any]) -> None:
     port = await api.create("port", network_id=net["id"])
     for name, default, _, _ in ATTRIBUTES:

@@ -10,8 +10,8 @@ from alcor.store.reader import Txn
 
 
 def on_write(txn: Txn, ctx: Context, written: Written[Port, PortAttributes]) -> PortAttributes:
-    """The attributes with the options that are asked for put into those that there are."""
-    new = written.new
+    """The attributes with the options that are asked for put into those that there are; an empty profile is none."""
+    new = msgspec.structs.replace(written.new, device_profile=written.new.device_profile or None)
     if "extra_dhcp_opts" not in ctx.given:
         return new
     old = written.old.extra_dhcp_opts if written.old is not None else ()
