@@ -45,8 +45,10 @@ async def test_policy_stays_while_its_target_uses_the_object(api: Door) -> None:
     port = await api.create("port", network_id=network["id"], as_project=OTHER)
     path = f"rbac-policies/{policy['id']}"
     assert await refused(api, "DELETE", path) == (409, "RbacPolicyInUse")
-    moved = {"rbac_policy": {"target_tenant": THIRD}}
-    assert await refused(api, "PUT", path, moved) == (409, "RbacPolicyInUse")
+    for target in (THIRD, "*"):
+        moved = {"rbac_policy": {"target_tenant": target}}
+        assert await refused(api, "PUT", path, moved) == (409, "RbacPolicyInUse")
+    await api.update("rbac_policy", policy["id"], target_tenant=OTHER)
     await api.delete("port", port["id"])
     await api.delete("rbac_policy", policy["id"])
     assert await seen(api, "networks", OTHER) == []
@@ -161,7 +163,12 @@ async def test_group_that_is_shared_protects_ports_of_the_other_project(api: Doo
     policy = await share(api, "security_group", group["id"], OTHER)
     port = await api.create("port", network_id=network["id"], security_groups=[group["id"]], as_project=OTHER)
     assert port["security_groups"] == [group["id"]]
-    assert await refused(api, "DELETE", f"rbac-policies/{policy['id']}") == (409, "RbacPolicyInUse")
+    path = f"rbac-policies/{policy['id']}"
+    moved = {"rbac_policy": {"target_tenant": THIRD}}
+    assert await refused(api, "DELETE", path) == (409, "RbacPolicyInUse")
+    assert await refused(api, "PUT", path, moved) == (409, "RbacPolicyInUse")
+    await api.update("rbac_policy", policy["id"], target_tenant="*")
+    assert await refused(api, "PUT", path, moved) == (409, "RbacPolicyInUse")
 
 
 async def test_policies_that_make_no_sense_are_refused(api: Door) -> None:

@@ -134,9 +134,10 @@ def on_update(txn: Txn, ctx: Context, old: RbacPolicy, new: RbacPolicy) -> RbacP
     """The policy for another target. Raises Conflict where the one before still uses the object."""
     _check_target(new)
     _check_scope_seen(txn, new)
-    if new.target_tenant not in (old.target_tenant, EVERYBODY):
-        _check_unused(txn, old)
     if new.target_tenant != old.target_tenant:
+        # As in Neutron, a network that is used is not even given to everybody instead.
+        if new.target_tenant != EVERYBODY or old.object_type == NETWORK.name:
+            _check_unused(txn, old)
         _check_default(txn, old)
         before = txn.get(_BY_TYPE[old.object_type].table, old.object_id)
         if new.action == SHARED:
