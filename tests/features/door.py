@@ -128,10 +128,10 @@ async def open_door(directory: Path, **settings: Any) -> AsyncIterator[Door]:
     random = Random(1)
     clock = SystemClock()
     store = await Store.open(SCHEMA, SqliteLog(directory / "log.db"), Outside(clock, random))
-    engine = Engine(REST)
     world = World(
         settings=msgspec.structs.replace(Settings(), **settings), clock=clock, entropy=random.randbytes
     )
+    engine = Engine(REST, world.settings)
     app = App(Parts(engine=engine, store=store, auth=NoAuth(), world=world))
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://alcor")
     try:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of ports and domains of networks: stored, checked and answered as Neutron does."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alcor.features.dns.model import PORT_DNS
-from tests.features.door import Door
+from tests.features.door import Door, open_door
 
 LABEL = "x" * 63
 
@@ -77,3 +78,37 @@ async def test_what_is_no_name_is_refused(
     error = await api.refused("POST", f"/v2.0/{noun}s", {noun: given}, 400)
     assert f"Invalid input for {name}." in error["message"]
     assert reason in error["message"]
+
+
+async def test_domain_of_the_settings_is_that_of_names_without_one_and_ends_whole_ones(
+    tmp_path: Path,
+) -> None:
+    async with open_door(tmp_path, dns_domain="Example.org") as api:
+        network = await api.create("network")
+        await api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.0.0.0/24")
+
+        async def fqdn(**given: Any) -> str:
+            port = await api.create("port", network_id=network["id"], **given)
+            return port["dns_assignment"][0]["fqdn"]
+
+        assert await fqdn(fixed_ips=[{"ip_address": "10.0.0.7"}]) == "host-10-0-0-7.example.org."
+        assert await fqdn(dns_name="www") == "www.example.org."
+        assert await fqdn(dns_name="www.example.org.") == "www.example.org."
+        assert await fqdn(dns_name="www", dns_domain="red.example.") == "www.red.example."
+        for name, reason in (
+            ("www.example.com.", "not one in the domain 'example.org.'"),
+            ("example.org.", "not one in the domain 'example.org.'"),
+            (".".join([LABEL] * 3 + ["x" * 52]), "exceeds the 255 character FQDN limit"),
+        ):
+            body = {"port": {"network_id": network["id"], "dns_name": name}}
+            assert reason in (await api.refused("POST", "/v2.0/ports", body, 400))["message"]
+
+
+async def test_without_a_domain_names_stand_alone(tmp_path: Path) -> None:
+    async with open_door(tmp_path, dns_domain="") as api:
+        network = await api.create("network")
+        await api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.0.0.0/24")
+        port = await api.create("port", network_id=network["id"], dns_name="www.example.org.")
+        assert port["dns_assignment"][0]["fqdn"] == "www.example.org."
+        changed = await api.update("port", port["id"], dns_name="www")
+        assert changed["dns_assignment"][0]["fqdn"] == "www"

@@ -128,6 +128,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host_routes_max: Annotated[int, S("routes", "Host routes of one subnet, with those to the subnets of its network's other segments.", low=0, high=10_000)] = 20
     address_pairs_max: Annotated[int, S("pairs", "Allowed address pairs of one port.", low=0, high=1_000)] = 10
 
+    dns_domain: Annotated[str, S("name", "Domain of ports where neither they nor their network say one; another than `openstacklocal` must end whole names (`dns_name`).")] = "openstacklocal"
+
     service_providers: Annotated[Providers, S("type:name:driver,...", "Who serves what flavors offer; `:default` behind the one that serves where none is chosen.")] = Providers(())
 
     # Quotas per project; -1: no bound

@@ -47,6 +47,7 @@ _API = (
         "quota_rbac_policy",
         "address_pairs_max",
         "host_routes_max",
+        "dns_domain",
         "service_providers",
         "network_vlan_ranges",
         "flat_networks",

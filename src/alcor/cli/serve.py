@@ -93,7 +93,7 @@ async def running(settings: Settings, *, api: bool, push: bool) -> AsyncIterator
         if api:
             world = World(settings=settings, clock=clock)
             auth = _auth(settings, stack, meters)
-            engine = Engine(REST)
+            engine = Engine(REST, settings)
             if settings.policy_file is not None:
                 engine.policy.use(settings.policy_file)
             app = App(Parts(engine=engine, store=store, auth=auth, world=world, meters=meters))

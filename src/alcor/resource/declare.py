@@ -350,6 +350,7 @@ class RestFeature:
     name: str
     resources: tuple[Resource[Any], ...] = ()
     extends: tuple[Extends, ...] = ()
+    extends_by: Callable[[Any], tuple[Extends, ...]] | None = None  # more of them, as the settings say
     extensions: tuple[Extension, ...] = ()
     policies: tuple[PolicyRule, ...] = ()  # in place of those that declarations imply
     calls: tuple[Call, ...] = ()

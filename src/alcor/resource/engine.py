@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from alcor.base.config import Settings
 from alcor.base.errors import Conflict, Invalid, PreconditionFailed, TooLarge
 from alcor.resource import tags
 from alcor.resource.context import Asked
@@ -44,10 +45,12 @@ Answer = dict[str, Any]
 class Engine:
     """All nouns by their path (with `{NOUN_id}` for a parent's), and the extensions that they make whole."""
 
-    def __init__(self, features: Sequence[RestFeature]) -> None:
+    def __init__(self, features: Sequence[RestFeature], settings: Settings | None = None) -> None:
+        settings = settings or Settings()
         extended: dict[str, list[Extends]] = {}
         for feature in features:
-            for extends in feature.extends:
+            by_settings = feature.extends_by(settings) if feature.extends_by is not None else ()
+            for extends in (*feature.extends, *by_settings):
                 extended.setdefault(extends.noun, []).append(extends)
         resources = [resource for feature in features for resource in feature.resources]
         unknown = set(extended) - {resource.name for resource in resources}

@@ -232,7 +232,8 @@ class World:
         self.push = Service(self.store, GOAL, outside)
         self.push.start()
         outer = Outer(settings=self.settings, clock=self.clock, entropy=self.random.randbytes)
-        parts = Parts(engine=Engine(REST), store=self.store, auth=NoAuth(), world=outer, meters=self.meters)
+        engine = Engine(REST, self.settings)
+        parts = Parts(engine=engine, store=self.store, auth=NoAuth(), world=outer, meters=self.meters)
         transport = httpx.ASGITransport(app=App(parts))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://world")
 
