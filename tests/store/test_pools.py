@@ -21,25 +21,23 @@ def test_the_lowest_free_number_is_found_through_random_changes(seed: int) -> No
         expected = next((n for n in range(start, min(last, start + 9000) + 1) if n not in plain), None)
         assert found == expected
         if found is not None and random.random() < 0.8:
-            numbers.hold("key", found)
+            numbers.change("key", (), [found])
             plain.add(found)
         if plain and random.random() < 0.4:
             freed = random.choice(sorted(plain)[:100])
-            numbers.free("key", freed)
+            numbers.change("key", [freed], ())
             plain.discard(freed)
     assert all(numbers.is_held("key", number) for number in plain)
-    for number in plain:
-        numbers.free("key", number)
+    numbers.change("key", plain, ())
     assert not any(numbers.is_held("key", number) for number in plain)
 
 
 def test_a_full_range_answers_none_without_looking_again() -> None:
     numbers = HeldNumbers()
-    for number in range(10, 5001):
-        numbers.hold("key", number)
+    numbers.change("key", (), range(10, 5001))
     assert numbers.lowest_free("key", 10, 5000, 10) is None
     assert numbers.lowest_free("key", 10, 5001, 10) == 5001
-    numbers.free("key", 77)
+    numbers.change("key", [77], ())
     assert numbers.lowest_free("key", 10, 5000, 10) == 77
 
 

@@ -85,9 +85,9 @@ class Addition(Generic[T]):
         stored, before = change
         old: Stored | None = txn.peek(self.table, stored.id)
         default = self._default(txn, stored)
-        own = {field: value for field, value in added.items() if field in self.fields}
         new = default if old is None else old
-        new = msgspec.structs.replace(new, **own) if own else new
+        if own := {field: added[field] for field in self.fields if field in added} if added else None:
+            new = msgspec.structs.replace(new, **own)
         if self.extends.on_write is not None:
             new = self.extends.on_write(txn, asked, Written(stored, before, old, new))
         if new == default:

@@ -36,6 +36,7 @@ class Gate(Generic[T]):
         # Names in the API of all that can be shown; what an object has under such a name.
         self.names: tuple[str, ...] = ()
         self.value: Callable[[Reader, T, str], object] = lambda reader, stored, name: None
+        self._rules: dict[str, str] = {}  # by verb
         assert resource.parent is not None or issubclass(resource.table.kind, Standard), (
             f"nobody owns a {resource.name}"
         )
@@ -72,8 +73,11 @@ class Gate(Generic[T]):
 
     def rule(self, verb: str) -> str:
         """The name of the policy rule for what `verb` does."""
-        under = f"{self.parent.resource.name}_" if self.parent is not None and self.is_under else ""
-        return f"{verb}_{under}{self.resource.name}"
+        found = self._rules.get(verb)
+        if found is None:
+            under = f"{self.parent.resource.name}_" if self.parent is not None and self.is_under else ""
+            found = self._rules[verb] = f"{verb}_{under}{self.resource.name}"
+        return found
 
     def owner(self, reader: Reader, stored: T) -> str:
         """The project that the object belongs to."""

@@ -123,13 +123,19 @@ class KeyedIds:
 
     def change(self, key: Key, changed: Mapping[str, bool]) -> None:
         """Adds ids that are not there under `key` (True), and removes ids that are (False)."""
+        part = self._parts[hash(key) & _PART_MASK]
+        if len(changed) == 1 and key not in part:  # as with most of what is new
+            part[self._lean(key)] = next(iter(changed))
+            return
         bucket = self._bucket(key)
         if isinstance(bucket, IdSet):
-            for each, is_added in changed.items():
-                if not is_added:
+            added: Iterable[str] = changed
+            if not all(changed.values()):
+                added = [each for each, is_added in changed.items() if is_added]
+                for each in changed.keys() - added:
                     bucket.remove(each)
-            if added := sorted([each for each, is_added in changed.items() if is_added]):
-                bucket.add_all(added)
+            if added:
+                bucket.add_all(sorted(added))
             left: _Bucket | None = bucket if bucket.count else None
         else:
             few = [] if bucket is None else [bucket] if isinstance(bucket, str) else bucket
@@ -139,7 +145,6 @@ class KeyedIds:
                 else:
                     few.remove(each)
             left = few if len(few) > 1 else few[0] if few else None
-        part = self._parts[hash(key) & _PART_MASK]
         if left is None:
             part.pop(key, None)
         elif left is not bucket:
@@ -162,7 +167,7 @@ class KeyedIds:
 
     def count(self, key: Key) -> int:
         """How many ids stand under `key`."""
-        bucket = self._bucket(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if bucket is None:
             return 0
         if isinstance(bucket, str):
@@ -171,7 +176,7 @@ class KeyedIds:
 
     def first(self, key: Key) -> str | None:
         """The smallest id under `key`, or None."""
-        bucket = self._bucket(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if bucket is None or isinstance(bucket, str):
             return bucket
         return bucket[0] if isinstance(bucket, list) else next(iter(bucket))

@@ -42,12 +42,13 @@ class TablePlan:
         tuple[Index[Any], bool], ...
     ]  # those of `indexes` by a `Field`, and whether it skips what is empty
     read_fields: Callable[[Any], tuple[Any, ...]]  # the keys of an object in all of these
-    others: tuple[Index[Any], ...]  # the rest of `indexes`
+    others: tuple[tuple[Index[Any], Callable[[Any], Any]], ...]  # the rest of `indexes`, and their keys
     is_looked_into: (
         bool  # by a load: its objects stand in indexes of which the rows say nothing, or hold numbers
     )
-    checked: frozenset[Index[Any]]  # those of which something may refuse a new key
-    references: dict[Index[Any], tuple[Reference[Any], ...]]  # by the index whose keys are the ids
+    checked: dict[
+        Index[Any], tuple[Reference[Any], ...]
+    ]  # of which something may refuse a new key: it is taken, or names nothing
     referrers: tuple[Referrer, ...]
     guards: tuple[Guard[Any], ...]
 
@@ -58,13 +59,16 @@ class TablePlan:
             for (index, skip_empty), key in zip(self.fields, self.read_fields(stored), strict=True)
             if key or not skip_empty
         ]
-        for index in self.others:
-            found += [(index, key) for key in distinct(index.keys(stored))]
+        for index, read in self.others:
+            keys = read(stored)
+            for key in keys if type(keys) is tuple and len(keys) < 2 else distinct(keys):
+                found.append((index, key))  # noqa: PERF401 - (a comprehension is a call) one key, usually
         return found
 
     def held(self, stored: Stored) -> list[Holding]:
         """Which numbers of the pools the object holds."""
-        return [(pool, *each) for pool in self.table.pools for each in distinct(pool.holds(stored))]
+        pools = self.table.pools
+        return [(pool, *each) for pool in pools for each in distinct(pool.holds(stored))] if pools else []
 
     def encode(self, new: Stored, old: Stored | None, old_row: bytes | None) -> bytes:
         """`new` as it is stored: with the fields of `old_row` that this process does not know."""
@@ -126,10 +130,11 @@ def _plan(table: Table[Any], schema: Schema, by_reference: dict[Reference[Any], 
         indexes=indexes,
         fields=tuple((index, keys.skip_empty) for index, keys in by_field),
         read_fields=reader_of(tuple(keys.name for _, keys in by_field)),
-        others=tuple(index for index in indexes if not isinstance(index.keys, Field)),
+        others=tuple((index, index.keys) for index in indexes if not isinstance(index.keys, Field)),
         is_looked_into=bool(table.pools) or any(index.keys is not own_id for index in indexes),
-        checked=frozenset(index for index in indexes if index.unique or index in references),
-        references=references,
+        checked={
+            index: references.get(index, ()) for index in indexes if index.unique or index in references
+        },
         referrers=_referrers(table, schema.tables, by_reference),
         guards=tuple(guard for guard in schema.guards if guard.table is table),
     )
@@ -156,8 +161,13 @@ class Write:
         self.old = old
         self.new = new
         self.id = old.id if old is not None else new.id if new is not None else ""
-        self.left, self.entered = _changed(plan.keys, old, new)
-        self.freed, self.held = _changed(plan.held, old, new)
+        self.left: list[Place] = []
+        self.freed: list[Holding] = []
+        if old is None and new is not None:
+            self.entered, self.held = plan.keys(new), plan.held(new)
+        else:
+            self.left, self.entered = _changed(plan.keys, old, new)
+            self.freed, self.held = _changed(plan.held, old, new)
 
     def reversed(self) -> Write:
         """The write that takes this one back."""

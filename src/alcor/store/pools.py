@@ -106,9 +106,17 @@ class HeldNumbers:
         numbers = self._by_key.get(key)
         return numbers is not None and numbers.is_held(number)
 
-    def hold(self, key: Key, number: int) -> None:
-        """Marks a free number as held."""
-        self.hold_all(((key, number),))
+    def change(self, key: Key, freed: Iterable[int], taken: Iterable[int]) -> None:
+        """Marks held numbers as free, and then free ones as held."""
+        numbers = self._by_key.get(key)
+        if numbers is None:
+            numbers = self._by_key[key] = Numbers()
+        for number in freed:
+            numbers.free(number)
+        for number in taken:
+            numbers.hold(number)
+        if not numbers:
+            del self._by_key[key]
 
     def hold_all(self, numbers: Iterable[tuple[Key, int]]) -> None:
         """Marks free numbers as held, each under its key."""
@@ -118,13 +126,6 @@ class HeldNumbers:
             if under is None:
                 under = by_key[key] = Numbers()
             under.hold(number)
-
-    def free(self, key: Key, number: int) -> None:
-        """Marks a held number as free."""
-        numbers = self._by_key[key]
-        numbers.free(number)
-        if not numbers:
-            del self._by_key[key]
 
     def lowest_free(self, key: Key, first: int, last: int, start: int) -> int | None:
         """The lowest free number of `first..last` that is not below `start`, or None."""

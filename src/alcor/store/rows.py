@@ -3,7 +3,7 @@
 
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
-from weakref import WeakSet
+from weakref import ref
 
 _LEAF_MAX = 340  # a dict of 341 entries still fits 512 slots
 
@@ -16,7 +16,7 @@ class Rows:
     def __init__(self) -> None:
         self._leaves: list[dict[str, bytes]] = [{}]
         self._lower: list[str] = [""]
-        self._scans: WeakSet[Scan] = WeakSet()
+        self._scans: set[ref[Scan]] = set()  # those that are looked at by somebody
         self.count = 0
 
     def get(self, id: str) -> bytes | None:
@@ -88,16 +88,17 @@ class Rows:
     def scan(self) -> "Scan":
         """A scan of the rows as they are, whatever changes while it runs."""
         scan = Scan(self)
-        self._scans.add(scan)
+        self._scans.add(ref(scan, self._scans.discard))
         return scan
 
     def end(self, scan: "Scan") -> None:
         """Saves nothing more for this scan."""
-        self._scans.discard(scan)
+        self._scans.discard(ref(scan))
 
     def _save(self, id: str, old: bytes | None) -> None:
-        for scan in self._scans:
-            scan.save(id, old)
+        for scan in [each() for each in self._scans]:
+            if scan is not None:
+                scan.save(id, old)
 
     def _split(self, place: int, id: str) -> None:
         leaf = self._leaves[place]

@@ -50,7 +50,7 @@ class Net:
     objects: Mapping[str, Mapping[str, Any]]  # by table's name, then id: what the rows encode
 
 
-class _Held:
+class Held:
     """Everything that the tables keep; replaced as one by a load."""
 
     def __init__(self, tables: Sequence[Table[Any]], table_of: dict[Index[Any], Table[Any]]) -> None:
@@ -152,18 +152,15 @@ class Tables:
 
     # What `store.txn` stands on.
 
+    @property
+    def held(self) -> Held:
+        """What they keep; another after a load."""
+        return self._held
+
     def ids(self, index: Index[Any], key: Key, limit: int | None = None) -> list[str]:
         """The first `limit` ids under `key` (None: all), in order."""
         ids = self._held.indexes[index]
         return ids.ids(key) if limit is None else ids.after(key, "", limit)
-
-    def first_id(self, index: Index[Any], key: Key) -> str | None:
-        """The smallest id under `key`, or None."""
-        return self._held.indexes[index].first(key)
-
-    def count_ids(self, index: Index[Any], key: Key) -> int:
-        """How many ids stand under `key`."""
-        return self._held.indexes[index].count(key)
 
     def lowest_free(self, pool: Pool[Any], key: Key, bounds: tuple[int, int], start: int) -> int | None:
         """The lowest free number within `bounds` that is not below `start`, or None."""
@@ -183,11 +180,7 @@ class Tables:
             for key, changed in by_key.items():
                 into.change(key, changed)
         for (pool, key), (freed, taken) in net.numbers.items():
-            numbers = held.pools[pool]
-            for number in freed:
-                numbers.free(key, number)
-            for number in taken:
-                numbers.hold(key, number)
+            held.pools[pool].change(key, freed, taken)
         for (name, place), row in net.rows.items():
             rows, decoded = held.rows[name], held.decoded[name]
             if row is not None:
@@ -211,19 +204,19 @@ class Tables:
         """A load in slices: everything stays as it is until it is finished. Objects of unknown tables are skipped."""
         return Loading(self, self._empty())
 
-    def replace(self, held: _Held, position: Position) -> None:
+    def replace(self, held: Held, position: Position) -> None:
         """Takes what a load has built."""
         self._held = held
         self.position = position
 
-    def _empty(self) -> _Held:
-        return _Held(self.schema.tables, self._table_of)
+    def _empty(self) -> Held:
+        return Held(self.schema.tables, self._table_of)
 
 
 class Loading:
     """A load under way."""
 
-    def __init__(self, tables: Tables, held: _Held) -> None:
+    def __init__(self, tables: Tables, held: Held) -> None:
         self._tables = tables
         self._held = held
         self._last: dict[str, str] = {}  # the greatest id of each table so far
@@ -247,8 +240,8 @@ class Loading:
                 held.indexes[index].extend(ids, column)
             elif any(column):
                 self._extend(index, ids, ((key,) if key else () for key in column))
-        for index in plan.others:
-            self._extend(index, ids, map(index.keys, stored))
+        for index, read in plan.others:
+            self._extend(index, ids, map(read, stored))
         for pool in plan.table.pools:
             held.pools[pool].hold_all(chain.from_iterable(map(pool.holds, stored)))
 

@@ -13,21 +13,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from alcor.base.errors import Conflict, Refusal
-from alcor.store.declare import Index, Key, Pool, Reference, Stored, Table
+from alcor.store.declare import Index, Key, Pool, Stored, Table
 from alcor.store.plan import TablePlan, Write
 from alcor.store.tables import Net, Tables
 
 T = TypeVar("T", bound=Stored)
 
 
-class _Ids:
+class _Ids(dict[str, bool]):
     """The ids that the overlay adds (True) and removes (False) under one key."""
 
-    __slots__ = ("changed", "net")
+    __slots__ = ("net",)
 
-    def __init__(self) -> None:
-        self.changed: dict[str, bool] = {}
-        self.net = 0
+    net: int  # how many more that makes
+
+
+_UNTOUCHED = object()  # an object of which the overlay says nothing
 
 
 class _Numbers:
@@ -82,6 +83,13 @@ class Overlay:
     def __init__(self, tables: Tables) -> None:
         self.writes: list[Write] = []  # in the order in which they were made
         self._tables = tables
+        held = tables.held
+        self._rows, self._decoded, self._indexes, self._pools = (
+            held.rows,
+            held.decoded,
+            held.indexes,
+            held.pools,
+        )
         self._plans = tables.plans
         self._objects: dict[str, dict[str, Stored | None]] = {name: {} for name in tables.plans}
         self._ids: defaultdict[Index[Any], dict[Key, _Ids]] = defaultdict(dict)
@@ -90,12 +98,8 @@ class Overlay:
 
     def net(self, rows: Mapping[tuple[str, str], bytes | None]) -> Net:
         """What the tables have to take; `rows` are the objects as this overlay leaves them."""
-        ids = {
-            index: {key: own.changed for key, own in by_key.items() if own.changed}
-            for index, by_key in self._ids.items()
-        }
         numbers = {place: (own.freed, own.held) for place, own in self._numbers.items()}
-        return Net(ids, numbers, rows, self._objects)
+        return Net(self._ids, numbers, rows, self._objects)
 
     def book(self, write: Write) -> None:
         """Takes a write that needs no check."""
@@ -122,10 +126,15 @@ class Overlay:
 
     def peek(self, table: Table[T], id: str) -> T | None:
         """The object, or None."""
-        own = self._objects[table.name]
-        if id in own:
-            return own[id]  # type: ignore[return-value]  # only objects of this table are put there
-        return self._tables.peek(table, id)
+        name = table.name
+        found = self._objects[name].get(id, _UNTOUCHED)
+        if found is _UNTOUCHED:
+            found = self._decoded[name].get(id)
+            if (
+                found is None and self._rows[name].count
+            ):  # most of what features keep with others' objects has none
+                return self._tables.peek(table, id)
+        return found  # type: ignore[return-value]  # only objects of this table are put there
 
     def find(self, table: Table[T], index: Index[T], key: Key) -> Sequence[T]:
         """The objects under `key`, in order of id."""
@@ -134,11 +143,12 @@ class Overlay:
     def first(self, table: Table[T], index: Index[T], key: Key) -> T | None:
         """Some object under `key`, or None."""
         found = self.first_id(index, key)
-        return None if found is None else self.get(table, found)
+        return None if found is None else self.peek(table, found)
 
     def count(self, table: Table[T], index: Index[T], key: Key) -> int:
         """How many objects stand under `key`, in O(1)."""
-        return self.count_ids(index, key)
+        own = self._ids[index].get(key)
+        return self._indexes[index].count(key) + (0 if own is None else own.net)
 
     def is_held(self, pool: Pool[T], key: Key, number: int) -> bool:
         """Whether an object holds this number of the pool."""
@@ -148,7 +158,7 @@ class Overlay:
                 return True
             if number in own.freed:
                 return False
-        return self._tables.is_held(pool, key, number)
+        return self._pools[pool].is_held(key, number)
 
     def scan(self, table: Table[T]) -> Iterator[T]:
         """All objects, in no particular order."""
@@ -206,9 +216,9 @@ class Overlay:
         own = self._ids[index].get(key)
         if own is None:
             return self._tables.ids(index, key, limit)
-        found = self._tables.ids(index, key, None if limit is None else limit + len(own.changed))
-        removed = {changed for changed, is_added in own.changed.items() if not is_added}
-        added = [changed for changed, is_added in own.changed.items() if is_added]
+        found = self._tables.ids(index, key, None if limit is None else limit + len(own))
+        removed = {changed for changed, is_added in own.items() if not is_added}
+        added = [changed for changed, is_added in own.items() if is_added]
         if removed:
             found = [each for each in found if each not in removed]
         return sorted([*found, *added])[:limit] if added else found[:limit]
@@ -216,28 +226,24 @@ class Overlay:
     def first_id(self, index: Index[Any], key: Key) -> str | None:
         """The smallest id under `key`, or None."""
         if key not in self._ids[index]:
-            return self._tables.first_id(index, key)
+            return self._indexes[index].first(key)
         found = self.ids(index, key, 1)
         return found[0] if found else None
-
-    def count_ids(self, index: Index[Any], key: Key) -> int:
-        """How many ids stand under `key`."""
-        own = self._ids[index].get(key)
-        return self._tables.count_ids(index, key) + (0 if own is None else own.net)
 
     def lowest_free(self, pool: Pool[Any], key: Key, bounds: tuple[int, int], start: int) -> int | None:
         """The lowest free number within `bounds` that is not below `start`, or None."""
         own = self._numbers.get((pool, key))
         if own is None:
-            return self._tables.lowest_free(pool, key, bounds, start)
+            return self._pools[pool].lowest_free(key, *bounds, start)
         first, last = bounds
         water = own.low_water.get(first, first)
         begin = max(start, water)
-        number = self._tables.lowest_free(pool, key, bounds, begin)
+        free = self._pools[pool].lowest_free
+        number = free(key, first, last, begin)
         while number is not None and number in own.held:
-            number = self._tables.lowest_free(pool, key, bounds, number + 1)
+            number = free(key, first, last, number + 1)
         if own.freed:
-            freed = min((free for free in own.freed if begin <= free <= last), default=None)
+            freed = min((each for each in own.freed if begin <= each <= last), default=None)
             if number is None or (freed is not None and freed < number):
                 number = freed
         if start <= water:
@@ -246,7 +252,7 @@ class Overlay:
 
     def _write(self, plan: TablePlan, old: Stored | None, new: Stored | None) -> None:
         assert new is None or type(new) is plan.table.kind, f"{plan.name} does not store {type(new).__name__}"
-        if new == old:
+        if old is not None and new == old:
             return
         write = Write(plan, old, new)
         if new is not None:
@@ -258,7 +264,7 @@ class Overlay:
     def _delete(self, plan: TablePlan, old: Stored) -> None:
         # A table is declared after those that it references, so a cascade never comes back to where it was.
         for reference, _, reverse in plan.referrers:
-            if reference.in_use is not None and self.count_ids(reverse, old.id):
+            if reference.in_use is not None and self.count(plan.table, reverse, old.id):
                 raise reference.in_use(old)
         for reference, table, reverse in plan.referrers:
             if reference.in_use is None:
@@ -269,34 +275,36 @@ class Overlay:
     def _check_new(self, write: Write, new: Stored) -> None:
         checked = write.plan.checked
         for index, key in write.entered:
-            if index not in checked:
+            references = checked.get(index)
+            if references is None:
                 continue
             if index.unique and self.first_id(index, key) is not None:
                 assert index.taken is not None
                 raise index.taken(new, key)
-            for reference in write.plan.references.get(index, ()):
-                self._check_target(reference, str(key))
+            for reference in references:
+                named: str = key  # type: ignore[assignment]  # the keys of a reference are ids
+                if self.peek(reference.target, named) is None:
+                    missing = reference.missing or reference.target.not_found
+                    raise missing(named)
         for pool, key, number in write.held:
             if self.is_held(pool, key, number):
                 raise pool.taken(new, key, number)
 
-    def _check_target(self, reference: Reference[Any], id: str) -> None:
-        if self.peek(reference.target, id) is None:
-            raise reference.missing(id) if reference.missing else reference.target.not_found(id)
-
     def _shift(self, write: Write) -> None:
         own_id = write.id
         self._objects[write.plan.name][own_id] = write.new
-        for index, key in write.left:
-            ids = self._under(index, key)
-            ids.net -= 1
-            if ids.changed.pop(own_id, None) is None:  # else it is again as in the tables
-                ids.changed[own_id] = False
-        for index, key in write.entered:
-            ids = self._under(index, key)
-            ids.net += 1
-            if ids.changed.pop(own_id, None) is None:
-                ids.changed[own_id] = True
+        for places, is_added, more in ((write.left, False, -1), (write.entered, True, 1)):
+            for index, key in places:
+                by_key = self._ids[index]
+                own = by_key.get(key)
+                if own is None:
+                    own = by_key[key] = _Ids()
+                    own.net = 0
+                own.net += more
+                if own_id in own:  # it is again as in the tables
+                    del own[own_id]
+                else:
+                    own[own_id] = is_added
         for pool, key, number in write.freed:
             self._pool(pool, key).free(number)
             if (answers := self._answers.get((pool, key))) is not None:
@@ -304,13 +312,6 @@ class Overlay:
                 _lower(answers.below, number)
         for pool, key, number in write.held:
             self._pool(pool, key).hold(number)
-
-    def _under(self, index: Index[Any], key: Key) -> _Ids:
-        by_key = self._ids[index]
-        own = by_key.get(key)
-        if own is None:
-            own = by_key[key] = _Ids()
-        return own
 
     def _pool(self, pool: Pool[Any], key: Key) -> _Numbers:
         own = self._numbers.get((pool, key))
