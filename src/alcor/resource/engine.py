@@ -265,11 +265,11 @@ class Noun(Generic[T]):
         shape, gate, quota, is_under = self.shape, self.gate, resource.quota, self.gate.is_under
         assert on_create is not None, "the table of URLs offers POST only where it is declared"
         values = self._completed(asked, body)
-        rules = gate.undecided(asked, shape.decided(body, values))
+        rules = gate.undecided(asked, body, shape.decided(body, values))
         given = frozenset(values)
         added = shape.taken_out(values)
         touched = shape.touched(added)
-        kept = None if afterwards else frozenset(one.table.name for one in touched)
+        kept = None if afterwards else frozenset([one.table.name for one in touched])
         if shape.is_standard:
             values.setdefault(PROJECT, asked.project_id)
             values["created_at"] = values["updated_at"] = asked.now

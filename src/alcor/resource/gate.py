@@ -171,16 +171,18 @@ class Gate(Generic[T]):
             found.update(one.id for leader in leaders for one in reader.find(table, follows.index, leader))
         return found
 
-    def undecided(self, asked: Asked, names: Iterable[str]) -> list[str]:
-        """The rules of a creation with these names that the object decides. Raises Forbidden where none can."""
+    def undecided(self, asked: Asked, body: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+        """The rules of a creation with these names, those of `body` and parts of them, that the object decides. Raises
+        Forbidden where none can.
+        """
         rights, rule = self.rights(asked), self.rule("create")
         verdict = rights.verdict(rule)
         if verdict is False:
             raise rights.refusal(rule)
         left = [] if verdict is True else [rule]
         restricted = rights.restricted(rule)
-        for name in names if restricted else ():
-            if name in restricted and name not in self.unruled:
+        for name in () if restricted.heads.isdisjoint(body) else names:
+            if name in restricted.names and name not in self.unruled:
                 given = f"{rule}:{name}"
                 if rights.verdict(given) is False:
                     raise rights.refusal(rule, given)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from oslo_policy import _checks as oslo  # the classes of a parsed rule have no public name
 from oslo_policy import policy as oslo_policy
@@ -171,6 +171,13 @@ def ways(node: Node) -> frozenset[str] | None:
             return None
 
 
+class Restricted(NamedTuple):
+    """Names, `attribute` or `attribute:part`, and attributes of which a body has one where it has one of these."""
+
+    names: frozenset[str]
+    heads: frozenset[str]
+
+
 class Rights:
     """What callers of the same roles and scope may. Rules are worked out when they are first asked for."""
 
@@ -180,7 +187,7 @@ class Rights:
         self._roles = who.roles
         self.scope = _scope(who)
         self._verdicts: dict[str, Verdict] = {}
-        self._restricted: dict[str, frozenset[str]] = {}
+        self._restricted: dict[str, Restricted] = {}
         # By noun: names that are shown of no object, and what decides of others. Kept here by the gates.
         self.hidden: dict[str, tuple[frozenset[str], tuple[tuple[str, Node], ...]]] = {}
         self.is_admin = self.verdict("context_is_admin") is True
@@ -200,14 +207,14 @@ class Rights:
             found = self._verdicts[rule] = False if is_out else self._named(rule)
         return found
 
-    def restricted(self, rule: str) -> frozenset[str]:
+    def restricted(self, rule: str) -> Restricted:
         """The names in a body that have a rule of their own which does not hold for every object."""
         found = self._restricted.get(rule)
         if found is None:
             ruled = [given for given in self._rules.checks if given.startswith(f"{rule}:")]
-            found = self._restricted[rule] = frozenset(
-                given.removeprefix(f"{rule}:") for given in ruled if self.verdict(given) is not True
-            )
+            names = [given.removeprefix(f"{rule}:") for given in ruled if self.verdict(given) is not True]
+            heads = {name[:end] for name in names for end, letter in enumerate(f"{name}:") if letter == ":"}
+            found = self._restricted[rule] = Restricted(frozenset(names), frozenset(heads))
         return found
 
     def allows(self, rule: str, caller: Caller, target: Target) -> bool:

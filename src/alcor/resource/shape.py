@@ -88,6 +88,7 @@ class Shape(Generic[T]):
             *_own(resource),
             *(attribute for addition in self.additions for attribute in addition.attributes),
         )
+        self.always = [one for one in self.additions if one.is_always]
         self._told = {field: tell for one in extends for field, tell in one.answers.items()}
         self._added = {field: addition for addition in self.additions for field in addition.fields}
         self.computed = (*resource.computed, *(each for one in extends for each in one.computed))
@@ -136,8 +137,8 @@ class Shape(Generic[T]):
 
     def touched(self, added: Mapping[str, Any]) -> list[Addition[T]]:
         """The other features that a write with these added fields concerns."""
-        if not self.additions:
-            return []
+        if not added:
+            return self.always
         return [one for one in self.additions if one.is_always or not one.fields.isdisjoint(added)]
 
     def read(self, attribute: Attribute, reader: Reader, project_id: str) -> Callable[[T], Any]:

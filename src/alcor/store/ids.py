@@ -183,7 +183,7 @@ class KeyedIds:
 
     def ids(self, key: Key) -> list[str]:
         """All ids under `key`, in order."""
-        bucket = self._bucket(key)
+        bucket = self._parts[hash(key) & _PART_MASK].get(key)
         if bucket is None:
             return []
         return [bucket] if isinstance(bucket, str) else list(bucket)

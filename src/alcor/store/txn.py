@@ -214,11 +214,12 @@ class Overlay:
     def ids(self, index: Index[Any], key: Key, limit: int | None = None) -> list[str]:
         """The first `limit` ids under `key` (None: all), in order."""
         own = self._ids[index].get(key)
-        if own is None:
-            return self._tables.ids(index, key, limit)
-        found = self._tables.ids(index, key, None if limit is None else limit + len(own))
-        removed = {changed for changed, is_added in own.items() if not is_added}
-        added = [changed for changed, is_added in own.items() if is_added]
+        if own is None and limit is None:
+            return self._indexes[index].ids(key)
+        changes: Mapping[str, bool] = own or {}
+        found = self._tables.ids(index, key, None if limit is None else limit + len(changes))
+        removed = {changed for changed, is_added in changes.items() if not is_added}
+        added = [changed for changed, is_added in changes.items() if is_added]
         if removed:
             found = [each for each in found if each not in removed]
         return sorted([*found, *added])[:limit] if added else found[:limit]

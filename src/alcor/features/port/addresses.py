@@ -308,8 +308,7 @@ def is_mac_free(txn: Txn, network_id: str, mac: Mac, but: str = "") -> bool:
 def free_mac(txn: Txn, ctx: Context, network_id: str) -> Mac:
     """A MAC under the setting `base_mac` that no port of the network has. Raises Conflict when chance finds none."""
     base = ctx.settings.base_mac
-    fixed = base[:8] if base[9:11] == "00" else base[:11]  # as Neutron: the fourth byte only if it is not 00
-    free = 5 - fixed.count(":")  # bytes
+    fixed, free = (base[:8], 3) if base[9:11] == "00" else (base[:11], 2)  # as Neutron: 00 is no fourth byte
     for _ in range(RANDOM_TRIES_MAX * 4):
         mac = Mac(f"{fixed}:{ctx.random_bits(8 * free).to_bytes(free, 'big').hex(':')}")
         if is_mac_free(txn, network_id, mac):
