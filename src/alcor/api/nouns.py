@@ -16,7 +16,7 @@ from alcor.base.errors import Invalid, Unavailable
 from alcor.resource.declare import Action, Call, Many
 from alcor.resource.engine import Called, Noun, unmatched
 from alcor.resource.listing import Listing
-from alcor.resource.query import Query, fields_of, parameters_of, parse_query
+from alcor.resource.query import Query, parameters_of, parse_query
 from alcor.resource.shape import PROJECT
 from alcor.store.declare import Stored
 from alcor.store.reader import Txn
@@ -52,10 +52,11 @@ async def delete(parts: Parts, request: Request, noun: Noun[Any], id: str) -> Re
 
 
 async def show(parts: Parts, request: Request, noun: Noun[Any], id: str) -> Reply:
-    """GET of one: 200."""
+    """GET of one: 200. Raises Invalid for a query that a list would refuse, too."""
+    query = parse_query(noun.shape, request.query, page_max=-1)
     await _ready(parts, request, noun)
     tables = parts.store.tables
-    answer = noun.show(request.known(), id, fields_of(request.query), tables)
+    answer = noun.show(request.known(), id, query.fields, tables)
     return json_reply(200, answer, tables.revision)
 
 

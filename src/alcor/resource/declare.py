@@ -58,6 +58,9 @@ class Api:
     matches: Callable[[Any, str], bool] | None = (
         None  # field value, filter text -> match; default: equality after conversion
     )
+    # Filter text -> field value, or what `matches` takes; a text that it refuses (ValueError, Invalid) is refused.
+    # Default: truths, and numbers that bodies may give, are so read; of others, what cannot be matches nothing.
+    of_filter: Callable[[str], Any] | None = None
     # Of an object with several parts, the property that lists them, each with this field: filters ask them instead,
     # and all that name the same property ask for one part.
     parts: str = ""

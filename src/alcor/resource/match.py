@@ -10,12 +10,11 @@ from typing import Any, TypeVar, get_origin
 
 import msgspec
 
-from alcor.base.errors import Invalid
 from alcor.resource import tags
 from alcor.resource.attribute import Attribute
 from alcor.resource.context import Asked
 from alcor.resource.declare import Computed
-from alcor.resource.parse import parse_bool, parse_int
+from alcor.resource.parse import parse_bool, parse_int, refused_text
 from alcor.resource.policy import ways
 from alcor.resource.query import CHANGED_SINCE, Query
 from alcor.resource.shape import PROJECT, Shape
@@ -188,7 +187,8 @@ def _among(index: Index[Any], keys: set[Key], tables: Tables) -> ById:
 def _matches(attribute: Attribute, read: Callable[[Any], Any], texts: Sequence[str]) -> Predicate[Any]:
     matches = attribute.api.matches
     if matches is not None:
-        return _grouped(read, matches, texts)
+        is_read = attribute.api.of_filter is not None
+        return _grouped(read, matches, [_converted(attribute, text) for text in texts] if is_read else texts)
     if _is_many(attribute.kind):
         wanted = frozenset(texts)
         return lambda stored: any(_as_text(value) in wanted for value in read(stored))
@@ -237,7 +237,7 @@ def _truth(computed: Computed[Any], text: str) -> str | bool:
     try:
         return parse_bool(text)
     except ValueError as wrong:
-        raise Invalid(f"Invalid input for {computed.name}. Reason: {wrong}.") from None
+        raise refused_text(wrong) from None
 
 
 def _since(texts: Sequence[str]) -> Predicate[Any]:
@@ -255,18 +255,19 @@ def _as_text(value: Any) -> str:
 
 def _converted(attribute: Attribute, text: str) -> Any:
     """The value that a filter's text means for a field. Raises Invalid."""
+    api, kind = attribute.api, attribute.kind
     try:
-        if attribute.kind is bool:
+        if api.of_filter is not None:
+            return api.of_filter(text)
+        if kind is bool:
             return parse_bool(text)
-        if attribute.kind is int:
-            return parse_int(text) if text else None
-        if attribute.kind is str or not text:
-            return text
-        return attribute.parse(text)
+        if kind is int:
+            return parse_int(text)
+        return text if kind is str or not text else attribute.parse(text)
     except ValueError as wrong:
-        if attribute.kind in {bool, int}:
-            reason = str(wrong).removesuffix(".")
-            raise Invalid(f"Invalid input for {attribute.name}. Reason: {reason}.") from None
+        # As in the reference, which converts what it is given, and not what it counts itself.
+        if api.of_filter is not None or kind is bool or (kind is int and (api.post or api.put)):
+            raise refused_text(wrong) from None
         return text  # a text that no object can have: it matches nothing
 
 

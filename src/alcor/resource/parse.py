@@ -191,6 +191,11 @@ def struct(kind: type[S], body: Mapping[str, Any]) -> S:
         raise Invalid(f"Invalid input for operation: {brief(str(wrong))}.", type="InvalidInput") from None
 
 
+def refused_text(wrong: ValueError) -> Invalid:
+    """The refusal of a filter that means nothing, in Neutron's words."""
+    return Invalid(f"Invalid input for operation: {str(wrong).removesuffix('.')}.", type="InvalidInput")
+
+
 def bounded(parse: Parser, minimum: int | None, maximum: int | None) -> Parser:
     """`parse`, and then Neutron's range check."""
 

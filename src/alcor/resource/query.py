@@ -58,11 +58,6 @@ def parse_query(shape: Shape[Any], text: bytes, page_max: int) -> Query:
     )
 
 
-def fields_of(text: bytes) -> tuple[str, ...]:
-    """The fields that a show asks for; other parameters mean nothing to it."""
-    return tuple(value for name, value in parameters_of(text) if name == "fields" and value) if text else ()
-
-
 def parameters_of(text: bytes) -> list[tuple[str, str]]:
     """The parameters in order. Raises Invalid for text that is no query string."""
     try:

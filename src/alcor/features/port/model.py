@@ -13,6 +13,7 @@ from alcor.features.port.pairs import AllowedPair, match_pair, parse_pairs
 from alcor.features.security_group.model import SECURITY_GROUP, SecurityGroup
 from alcor.features.subnet.model import SUBNET, Subnet
 from alcor.resource.declare import Api, Standard
+from alcor.resource.parse import shown
 from alcor.store.declare import Field, Index, Pool, Reference, Stored, Table, own_id
 
 ADDRESSES_MAX = 64  # fixed IPs of one port
@@ -89,14 +90,24 @@ def parse_mac_address(value: object) -> Mac:
     return mac
 
 
+def pair_text(text: str) -> str:
+    """A filter `key=value`. Raises ValueError."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not (key and equals):
+        raise ValueError(f"'{shown(text)}' is not of the form <key>=[value]")
+    return f"{key}={value}"
+
+
 def match_fixed_ip(fixed_ips: tuple[FixedIp, ...], text: str) -> bool:
-    """Whether some address fits `ip_address=…`, `ip_address_substr=…` or `subnet_id=…`, as in Neutron's list filter."""
+    """Whether some address fits `ip_address=…`, `ip_address_substr=…` or `subnet_id=…`, as in Neutron's list filter,
+    to which other keys mean nothing.
+    """
     kind, _, wanted = text.partition("=")
     if kind == "ip_address":
         return any(fixed.ip_address == wanted for fixed in fixed_ips)
     if kind == "ip_address_substr":
         return any(wanted in fixed.ip_address for fixed in fixed_ips)
-    return kind == "subnet_id" and any(fixed.subnet_id == wanted for fixed in fixed_ips)
+    return kind != "subnet_id" or any(fixed.subnet_id == wanted for fixed in fixed_ips)
 
 
 class Port(Standard, frozen=True, kw_only=True):
@@ -108,7 +119,14 @@ class Port(Standard, frozen=True, kw_only=True):
     mac_address: Annotated[Mac, Api(put=True, parse=parse_mac_address)] = Mac("")
     fixed_ips: Annotated[
         tuple[FixedIp, ...],
-        Api(put=True, parse=parse_fixed_ips, sort=False, matches=match_fixed_ip, nullable=True),
+        Api(
+            put=True,
+            parse=parse_fixed_ips,
+            sort=False,
+            matches=match_fixed_ip,
+            of_filter=pair_text,
+            nullable=True,
+        ),
     ] = ()
     device_id: Annotated[str, Api(put=True, max_length=255, nullable=True)] = ""
     device_owner: Annotated[str, Api(put=True, max_length=255, nullable=True)] = ""

@@ -3,18 +3,33 @@
 
 from typing import Annotated
 
-from alcor.base.errors import Conflict, NotFound
+from alcor.base.errors import Conflict, Invalid, NotFound
 from alcor.resource.declare import Api, Standard
+from alcor.resource.parse import shown
 from alcor.store.declare import Index, Table
 
 EVERYBODY = "*"
 SHARED, EXTERNAL = "access_as_shared", "access_as_external"
 
 
+TYPES = ("network", "security_group", "subnetpool", "address_scope", "address_group", "qos_policy")
+
+
+def type_of(text: str) -> str:
+    """A type of object that can be shared, in any case. Raises Invalid."""
+    kind = text.strip().lower()
+    if kind not in TYPES:
+        raise Invalid(
+            f"Invalid input for operation: '{shown(text)}' is not a valid RBAC object type.",
+            type="InvalidInput",
+        )
+    return kind
+
+
 class RbacPolicy(Standard, frozen=True, kw_only=True):
     """Lets a project, or every project, use one object of another."""
 
-    object_type: Annotated[str, Api(required=True, sort=False)]
+    object_type: Annotated[str, Api(required=True, sort=False, of_filter=type_of)]
     object_id: Annotated[str, Api(required=True, sort=False)]
     target_tenant: Annotated[str, Api(required=True, put=True, max_length=255, sort=False)]
     action: Annotated[str, Api(required=True, max_length=255, sort=False)]

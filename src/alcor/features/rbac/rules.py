@@ -24,7 +24,9 @@ from alcor.features.rbac.model import (
     EXTERNAL,
     RBAC_POLICY,
     SHARED,
+    TYPES,
     RbacPolicy,
+    type_of,
 )
 from alcor.features.security_group.model import RULES_FROM_ADDRESSES, SECURITY_GROUP, SECURITY_GROUP_RULE
 from alcor.features.subnet.model import BY_POOL, POOLS_OF_SCOPE, SUBNET, SUBNET_POOL, Subnet
@@ -101,16 +103,12 @@ SHAREABLE: tuple[Shareable, ...] = (
     Shareable(_any(QOS_POLICY), _with_policy, {SHARED: "shared"}, noun="policy"),
 )
 _BY_TYPE: Mapping[str, Shareable] = {each.type: each for each in SHAREABLE}
+assert _BY_TYPE.keys() == set(TYPES), "types of RBAC policies without a table, or the other way round"
 
 
 def on_create(txn: Txn, ctx: Context, new: RbacPolicy) -> RbacPolicy:
     """The policy, once the object's own flag says the same. Raises Invalid, Forbidden, NotFound."""
-    shareable = _BY_TYPE.get(new.object_type.strip().lower())
-    if shareable is None:
-        raise Invalid(
-            f"Invalid input for operation: '{new.object_type}' is not a valid RBAC object type.",
-            type="InvalidInput",
-        )
+    shareable = _BY_TYPE[type_of(new.object_type)]
     if new.action not in shareable.actions:
         raise Invalid(
             f"Invalid action '{new.action}' for object type '{shareable.type}'. Valid actions: {shareable.actions}",

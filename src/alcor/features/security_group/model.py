@@ -149,11 +149,13 @@ class Allowance(Standard, frozen=True, kw_only=True):
     """What a rule lets through, whichever group it is of."""
 
     direction: Annotated[str, Api(required=True, choices=("ingress", "egress"))]
-    ethertype: Annotated[str, Api(parse=parse_ethertype)] = "IPv4"
-    protocol: Annotated[str | None, Api(parse=parse_protocol)] = None
-    port_range_min: Annotated[int | None, Api(parse=parse_port)] = None
-    port_range_max: Annotated[int | None, Api(parse=parse_port)] = None
-    remote_ip_prefix: Annotated[str | None, Api(parse=parse_remote_prefix)] = None
+    ethertype: Annotated[str, Api(parse=parse_ethertype, of_filter=parse_ethertype)] = "IPv4"
+    protocol: Annotated[str | None, Api(parse=parse_protocol, of_filter=parse_protocol)] = None
+    port_range_min: Annotated[int | None, Api(parse=parse_port, of_filter=parse_port)] = None
+    port_range_max: Annotated[int | None, Api(parse=parse_port, of_filter=parse_port)] = None
+    remote_ip_prefix: Annotated[str | None, Api(parse=parse_remote_prefix, of_filter=parse_remote_prefix)] = (
+        None
+    )
     remote_group_id: Annotated[str | None, Api(parse=parse_remote)] = None
     remote_address_group_id: Annotated[str | None, Api(parse=parse_remote)] = None
 

@@ -2,6 +2,7 @@
 """What subnets and subnet pools are, and how their list-valued attributes are read."""
 
 from functools import lru_cache
+from ipaddress import ip_interface
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ from alcor.base.net import Cidr, Ip, ip_int, parse_cidr, parse_ip, prefix_length
 from alcor.features.address_scope.model import ADDRESS_SCOPE, AddressScope
 from alcor.features.network.model import NETWORK, Network
 from alcor.resource.declare import Api, Standard
-from alcor.resource.parse import parse_uuid
+from alcor.resource.parse import parse_uuid, shown
 from alcor.store.declare import Guard, Index, Reference, Table
 from alcor.store.reader import Reader
 
@@ -117,6 +118,13 @@ def _strict_cidr(value: object) -> Cidr:
     if parse_ip(value.split("/")[0]) != cidr.split("/")[0]:
         raise ValueError(f"'{value}' isn't a recognized IP subnet cidr, '{cidr}' is recommended")
     return cidr
+
+
+def _cidr_text(text: str) -> str:
+    try:
+        return ip_interface(text).with_prefixlen
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not in a CIDR format") from None
 
 
 def _gateway(value: object) -> Ip | None:
@@ -228,7 +236,9 @@ class Subnet(Standard, frozen=True, kw_only=True):
 
     network_id: Annotated[str, Api(required=True)]
     ip_version: Annotated[int, Api(required=True, choices=(4, 6))]
-    cidr: Annotated[Cidr, Api(parse=_strict_cidr)] = Cidr("")  # cut from the pool if it is not given
+    cidr: Annotated[Cidr, Api(parse=_strict_cidr, of_filter=_cidr_text)] = Cidr(
+        ""
+    )  # cut from the pool if it is not given
     subnetpool_id: Annotated[str | None, Api()] = None
     prefixlen: Annotated[int, Api(visible=False, minimum=0, filter=False, sort=False)] = (
         UNSAID  # only asked for
