@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from alcor.testing.packet import Arp, Packet
-from tests.agent.fabric import OvsFabric, open_fabric
+from tests.agent.fabric import OvsFabric
 from tests.agent.tagged import Tagged
 from tests.agent.wanted import Nic
 from tests.features.packets import STRANGER, arp_request, echo, echo_reply, small_world, syn, syn_ack, to_all
@@ -17,13 +17,6 @@ from tests.features.packets import STRANGER, arp_request, echo, echo_reply, smal
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
 TAG, OTHER_TAG = 100, 200
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab() -> AsyncIterator[OvsFabric]:
-    async with open_fabric("ovs") as fabric:
-        assert isinstance(fabric, OvsFabric)
-        yield fabric
 
 
 class Scene:

@@ -2,15 +2,13 @@
 """Subports on real switches: a machine that reads and writes frames with tags, and plain ones on another host."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
 from alcor.lab import Vm
 from alcor.testing.packet import Arp, Packet
-from tests.agent.fabric import OvsFabric, open_fabric
+from tests.agent.fabric import OvsFabric
 from tests.agent.tagged import Tagged
 from tests.agent.wanted import Nic, nic
 from tests.features.packets import arp_request, echo, echo_reply, small_world, to_all
@@ -18,13 +16,6 @@ from tests.features.packets import arp_request, echo, echo_reply, small_world, t
 pytestmark = [pytest.mark.ovs, pytest.mark.asyncio(loop_scope="module")]
 
 TAG, OTHER_TAG = 100, 200
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab() -> AsyncIterator[OvsFabric]:
-    async with open_fabric("ovs") as fabric:
-        assert isinstance(fabric, OvsFabric)
-        yield fabric
 
 
 async def world(lab: OvsFabric) -> tuple[Nic, Nic, Nic]:
