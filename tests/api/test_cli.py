@@ -225,6 +225,20 @@ def test_agents_are_shown_set_and_deleted(server: Served):
     assert (shown["host"], shown["admin_state_up"], changed["admin_state_up"]) == ("node2", True, False)
 
 
+def test_what_is_shared_with_everybody_is_shown_as_a_policy(server: Served):
+    (network, made, listed), complaints = said(
+        server,
+        """
+        network create -f json shared
+        network rbac create -f json --type network --action access_as_shared --target-all-projects shared
+        network rbac list -f json
+        """,
+    )
+    assert complaints == ""
+    assert (made["object_id"], made["target_project_id"]) == (network["id"], "*")
+    assert made["id"] in [policy["ID"] for policy in listed]
+
+
 def test_extensions_and_refusals_read_well(server: Served):
     (extensions,), complaints = said(
         server,
