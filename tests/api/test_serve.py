@@ -226,6 +226,36 @@ def test_ten_thousand_connections_are_all_served(tmp_path: Path):
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
 
 
+def test_an_answer_comes_in_one_piece(server: Served):
+    with connected(server) as connection:
+        for _ in range(100):
+            connection.sendall(b"GET /v2.0/networks HTTP/1.1\r\nhost: a\r\n\r\n")
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert json.loads(body) == {"networks": []}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [(b"HEAD /v2.0/networks", b"200 OK"), (b"DELETE /v2.0/networks/none", b"404 Not Found")],
+)
+def test_an_answer_of_a_head_alone_comes_at_once(server: Served, asked: bytes, status: bytes):
+    with connected(server) as connection:
+        for _ in range(3):
+            connection.sendall(asked + b" HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_client_that_asks_is_told_to_go_on(server: Served):
+    with connected(server) as connection:
+        connection.sendall(
+            b"POST /v2.0/networks HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 14\r\n\r\n"
+        )
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b'{"network":{}}')
+        assert connection.recv(65536).startswith(b"HTTP/1.1 201 Created")
+
+
 def test_pipelined_requests_are_answered_in_order(server: Served):
     with connected(server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3)

@@ -26,6 +26,12 @@ HANDSHAKE_S = 10.0  # that a client may take to agree on TLS
 BACKLOG = 4_096  # connections that wait to be taken
 _SWEEP_S = 1.0
 _SPARE_FILES = 512  # descriptors that are not connections
+_FINAL = (
+    b"HTTP/1.1 2",
+    b"HTTP/1.1 3",
+    b"HTTP/1.1 4",
+    b"HTTP/1.1 5",
+)  # how a head begins that is not 100 Continue
 
 
 class ExposedError(ValueError):
@@ -116,6 +122,56 @@ async def serve(app: App, listen: Address, *, insecure_listen: bool = False) -> 
         await server.stop()
 
 
+class _Joined(asyncio.Transport):
+    """A transport on which the head of an answer waits for the first of its body, so that a client wakes up once.
+
+    uvicorn writes them apart, and uvloop sends each at once.
+    """
+
+    def __init__(self, to: asyncio.Transport) -> None:
+        super().__init__()
+        self._to = to
+        self._head = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends it, unless it is the head of an answer and nothing more."""
+        part = bytes(data)
+        if self._head:
+            head, self._head = self._head, b""
+            self._to.writelines((head, part))
+        elif part.startswith(_FINAL) and part.endswith(b"\r\n\r\n"):
+            self._head = part
+        else:
+            self._to.write(part)
+
+    def flush(self) -> None:
+        """Sends a head that has no body."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self._to.close()
+
+    def abort(self) -> None:
+        self._to.abort()
+
+    def is_closing(self) -> bool:
+        return self._to.is_closing()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self._to.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        self._to.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._to.resume_reading()
+
+    def get_write_buffer_size(self) -> int:
+        return self._to.get_write_buffer_size()
+
+
 class _Connection(HttpToolsProtocol):
     """uvicorn's connection, which also bounds the head of a request and knows whether its client is still there."""
 
@@ -130,7 +186,8 @@ class _Connection(HttpToolsProtocol):
 
     # asyncio's protocol says BaseTransport where uvicorn, and so we, are given a Transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._joined = _Joined(transport)
+        super().connection_made(self._joined)
         if len(self.connections) > self._connections_max:
             self._refuse(
                 b"503 Service Unavailable", "ServiceUnavailable", "Too many connections: try again later."
@@ -158,6 +215,10 @@ class _Connection(HttpToolsProtocol):
         self._head_bytes = 0
         scope = cast("dict[str, object]", self.scope)
         scope["alcor.is_gone"] = self.transport.is_closing
+
+    def on_response_complete(self) -> None:
+        self._joined.flush()
+        super().on_response_complete()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
