@@ -5,6 +5,7 @@ import asyncio
 import json
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ from alcor.resource.context import Identity, World
 from alcor.resource.engine import Engine
 from tests.api.served import Served, served
 from tests.api.world import Api, running
+
+
+_SEGMENTS_WITH_BYTES = 152  # where linux/tcp.h has tcpi_data_segs_in
 
 
 @pytest.fixture
@@ -228,11 +232,13 @@ def test_ten_thousand_connections_are_all_served(tmp_path: Path):
 
 def test_an_answer_comes_in_one_piece(server: Served):
     with connected(server) as connection:
-        for _ in range(100):
+        for asked in range(1, 50):
             connection.sendall(b"GET /v2.0/networks HTTP/1.1\r\nhost: a\r\n\r\n")
             head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             assert json.loads(body) == {"networks": []}
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+            assert struct.unpack_from("I", info, _SEGMENTS_WITH_BYTES) == (asked,)
 
 
 @pytest.mark.parametrize(
