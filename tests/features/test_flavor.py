@@ -118,3 +118,8 @@ async def test_service_providers_are_those_that_are_set(api: Door) -> None:
     url = "/v2.0/service-providers"
     assert await api.ask("GET", url, as_project="blue") == (200, {"service_providers": [meters, queues]})
     assert await api.ask("GET", f"{url}?name=queues&any=1") == (200, {"service_providers": [queues]})
+    assert await api.ask("GET", f"{url}?driver=alcor.queues&limit=x") == (
+        200,
+        {"service_providers": [queues]},
+    )
+    assert await api.ask("GET", f"{url}?default=True") == (200, {"service_providers": [meters]})

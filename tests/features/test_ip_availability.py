@@ -4,6 +4,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.features.door import Door, open_door
 
 DETAILS = "ip_availability_details"
@@ -40,6 +42,51 @@ async def test_networks_are_filtered_and_fields_chosen(api: Door) -> None:
     assert await available(api, "?ip_version=6") == []
     assert await available(api, "?network_name=red&fields=used_ips") == [{"used_ips": 0}]
     assert await available(api, "?project_id=nobody") == []
+
+
+async def test_networks_come_in_pages_by_their_id(api: Door) -> None:
+    ids = sorted([(await api.create("network", name=name))["id"] for name in ("a", "b", "c")])
+    url = "http://alcor/v2.0/network-ip-availabilities?"
+
+    async def page(query: str) -> tuple[list[int], dict[str, str]]:
+        status, answer = await api.ask("GET", f"/v2.0/network-ip-availabilities?{query}")
+        assert status == 200, answer
+        links = {link["rel"]: link["href"] for link in answer.get("network_ip_availabilities_links", ())}
+        return [ids.index(each["network_id"]) for each in answer["network_ip_availabilities"]], links
+
+    assert await page("") == ([0, 1, 2], {})
+    assert await page(f"marker={ids[0]}") == ([0, 1, 2], {})
+    assert await page("sort_key=network_id&sort_dir=desc") == ([2, 1, 0], {})
+    found, links = await page("limit=2")
+    assert found == [0, 1]
+    assert links["next"] == f"{url}limit=2&marker={ids[1]}"
+    assert await page(links["next"].removeprefix(url)) == (
+        [2],
+        {"previous": f"{url}limit=2&marker={ids[2]}&page_reverse=True"},
+    )
+    assert (await page(f"limit=2&marker={ids[2]}&page_reverse=True"))[0] == [0, 1]
+    assert (await page("limit=2&page_reverse=True"))[0] == [1, 2]
+    assert (await page("limit=2&marker=nobody"))[0] == []
+    assert (await page(f"network_id={ids[1]}&network_id={ids[1]}&limit=5"))[0] == [1]
+    few = await available(api, f"?limit=1&fields=network_name&marker={ids[0]}")
+    assert [set(each) for each in few] == [{"network_name"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("colour=red", "['colour'] is invalid attribute for filtering"),
+        ("used_ips=1", "['used_ips'] is invalid attribute for filtering"),
+        ("limit=x", "Limit must be an integer 0 or greater and not 'x'"),
+        ("sort_key=network_name&sort_dir=asc", "['network_name'] is invalid attribute for sort_keys"),
+        ("sort_key=network_id", "The number of sort_keys and sort_dirs must be same"),
+    ],
+)
+async def test_query_that_means_nothing_is_refused(api: Door, query: str, message: str) -> None:
+    network = await api.create("network")
+    for path in ("", f"/{network['id']}"):
+        error = await api.refused("GET", f"/v2.0/network-ip-availabilities{path}?{query}", None, 400)
+        assert message in error["message"]
 
 
 async def test_only_admins_are_told(api: Door) -> None:

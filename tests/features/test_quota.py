@@ -64,6 +64,15 @@ async def test_only_projects_with_bounds_of_their_own_are_listed(api: Api) -> No
     )
 
 
+async def test_list_of_bounds_has_fields_but_neither_pages_nor_filters(api: Api) -> None:
+    for project in ("p1", "p2"):
+        await put(api, project, port=7)
+    listed = (await api.get("quotas?fields=port&limit=1&colour=red")).json()
+    assert listed == {"quotas": [{"port": 7}, {"port": 7}]}
+    for query in ("limit=x", "sort_key=port&sort_dir=asc", "sort_key=port"):
+        assert (await api.get(f"quotas?{query}")).status_code == 400
+
+
 async def test_details_tell_what_is_used(api: Api) -> None:
     for _ in range(2):
         await api.make("network", **MEMBER)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
@@ -16,7 +16,7 @@ from alcor.base.errors import Invalid, Unavailable
 from alcor.resource.declare import Action, Call, Many
 from alcor.resource.engine import Called, Noun, unmatched
 from alcor.resource.listing import Listing
-from alcor.resource.query import Query, parameters_of, parse_query
+from alcor.resource.query import Query, parameters_of, parse_call, parse_query
 from alcor.resource.shape import PROJECT
 from alcor.store.declare import Stored
 from alcor.store.reader import Txn
@@ -190,24 +190,54 @@ async def _list(
             comma = b","
             await breath.take()
         await breath.take()
-    links = _links(request, query, page)
-    yield b'],"%s_links":%s}' % (plural.encode(), encode(links)) if links else b"]}"
+    yield _closed(plural, _links(request, query, page))
 
 
 async def _entries(parts: Parts, request: Request, many: Many) -> AsyncGenerator[bytes, None]:
     """The JSON of what a call answers, a slice at a time."""
-    breath = Breath(parts.world.settings.slice_ms_max / 1000)
+    query = parse_call(_query(request), parts.world.settings.page_max, many.filters, many.key)
+    breath, page = Breath(parts.world.settings.slice_ms_max / 1000), _Page()
     yield b'{"%s":[' % many.name.encode()
     comma = b""
     async with parts.scans.admitted(request.known().project_id):
-        for entry in many.entries:
+        for entry in _paged(many, query):
             if request.is_gone():
                 raise ClientGoneError
             if entry is not None:
-                yield comma + encode(entry)
+                page.note(str(entry[many.key]))
+                fields = query.fields or entry
+                yield comma + encode({name: value for name, value in entry.items() if name in fields})
                 comma = b","
             await breath.take()
-    yield b"]}"
+    yield _closed(many.name, _links(request, query, page))
+
+
+def _paged(many: Many, query: Query) -> Iterator[Mapping[str, object] | None]:
+    """The entries of a page in the order that is asked for; None where there is none, or none yet."""
+    is_descending = bool(query.sorts) and query.sorts[0][1]
+    ids = many.ids[::-1] if is_descending else many.ids
+    if query.limit is None:
+        yield from map(many.entry, ids)
+        return
+    if query.marker is not None:
+        if query.marker not in ids:
+            return
+        place = ids.index(query.marker)
+        ids = ids[:place] if query.page_reverse else ids[place + 1 :]
+    left, kept = query.limit, []
+    for one in reversed(ids) if query.page_reverse else ids:
+        entry = many.entry(one)
+        left -= entry is not None
+        kept.append(entry if query.page_reverse else None)
+        yield None if query.page_reverse else entry
+        if not left:
+            break
+    yield from reversed(kept)
+
+
+def _closed(name: str, links: Sequence[Mapping[str, str]]) -> bytes:
+    """The end of a list."""
+    return b'],"%s_links":%s}' % (name.encode(), encode(links)) if links else b"]}"
 
 
 @dataclass
@@ -217,6 +247,11 @@ class _Page:
     count: int = 0
     first: str = ""
     last: str = ""
+
+    def note(self, id: str) -> None:
+        """Notes one that is listed."""
+        self.count += 1
+        self.first, self.last = self.first or id, id
 
     def add(self, stored: Sequence[Stored]) -> None:
         """Notes a slice that is listed."""

@@ -318,10 +318,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Many:
-    """What a Call of GET may answer where there may be many: it is made and sent in slices."""
+    """What a Call of GET may answer where there may be many: in pages, made and sent in slices."""
 
     name: str  # of the list in the answer
-    entries: Iterable[object]  # made one by one; None is no entry: between any two something else may happen
+    key: str  # the field that tells entries apart, by which they are sorted, and which a marker names
+    ids: Sequence[str]  # of that field, ascending
+    entry: Callable[
+        [str], Mapping[str, object] | None
+    ]  # None: there is none of that id, or filters leave it out
+    filters: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

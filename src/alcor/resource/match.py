@@ -14,7 +14,7 @@ from alcor.resource import tags
 from alcor.resource.attribute import Attribute
 from alcor.resource.context import Asked
 from alcor.resource.declare import Computed
-from alcor.resource.parse import parse_bool, parse_int, refused_text
+from alcor.resource.parse import filter_truth, parse_bool, parse_int, refused_text
 from alcor.resource.policy import ways
 from alcor.resource.query import CHANGED_SINCE, Query
 from alcor.resource.shape import PROJECT, Shape
@@ -232,12 +232,7 @@ def _computed(computed: Computed[T], read: Callable[[T], Any], texts: Sequence[s
 
 def _truth(computed: Computed[Any], text: str) -> str | bool:
     """The text, or the truth that it stands for where the field is one. Raises Invalid."""
-    if computed.schema.get("type") != "boolean":
-        return text
-    try:
-        return parse_bool(text)
-    except ValueError as wrong:
-        raise refused_text(wrong) from None
+    return filter_truth(text) if computed.schema.get("type") == "boolean" else text
 
 
 def _since(texts: Sequence[str]) -> Predicate[Any]:

@@ -196,6 +196,14 @@ def refused_text(wrong: ValueError) -> Invalid:
     return Invalid(f"Invalid input for operation: {str(wrong).removesuffix('.')}.", type="InvalidInput")
 
 
+def filter_truth(text: str) -> bool:
+    """What a filter by a truth means. Raises Invalid."""
+    try:
+        return parse_bool(text)
+    except ValueError as wrong:
+        raise refused_text(wrong) from None
+
+
 def bounded(parse: Parser, minimum: int | None, maximum: int | None) -> Parser:
     """`parse`, and then Neutron's range check."""
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -38,7 +38,34 @@ def parse_query(shape: Shape[Any], text: bytes, page_max: int) -> Query:
     """The query. Raises Invalid for unknown filters and sort keys, and for values that mean nothing."""
     if not text:
         return Query(limit=page_max) if page_max > 0 else EVERYTHING
-    parameters = parameters_of(text)
+    return _parsed(
+        parameters_of(text),
+        page_max,
+        lambda taken: _filters(shape, taken),
+        lambda key: _is_sortable(shape, key),
+    )
+
+
+def parse_call(
+    asked: Mapping[str, Sequence[str]], page_max: int, filters: Sequence[str] | None, key: str = ""
+) -> Query:
+    """As `parse_query`, of a call that knows these filters (None: it heeds none, and refuses none) and one sort key."""
+    parameters = [(name, value) for name, values in asked.items() for value in values]
+
+    def known(taken: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        if filters is not None:
+            check_filters(taken, filters)
+        return {name: tuple(values) for name, values in taken.items()}
+
+    return _parsed(parameters, page_max, known, lambda name: name == key)
+
+
+def _parsed(
+    parameters: Sequence[tuple[str, str]],
+    page_max: int,
+    filters: Callable[[dict[str, list[str]]], dict[str, tuple[str, ...]]],
+    is_sortable: Callable[[str], bool],
+) -> Query:
     taken: dict[str, list[str]] = {}
     for name, value in parameters:
         taken.setdefault(name, []).append(value)
@@ -49,8 +76,8 @@ def parse_query(shape: Shape[Any], text: bytes, page_max: int) -> Query:
     reverse = taken.pop("page_reverse", ["False"])[-1]
     return Query(
         fields=tuple(field for field in fields if field),
-        filters=_filters(shape, taken),
-        sorts=_sorts(shape, [key for key in keys if key], [word for word in directions if word]),
+        filters=filters(taken),
+        sorts=_sorts(is_sortable, [key for key in keys if key], [word for word in directions if word]),
         limit=limit,
         marker=marker or None if limit else None,
         page_reverse=reverse.lower() == "true",
@@ -79,9 +106,7 @@ def sifted(
     """The few rows of a call's list that a query leaves, with the fields that it names; a marker is of the first
     filter. Raises Invalid for a filter that is none of `filters`, and for a limit that is none.
     """
-    unknown = [shown(name) for name in asked if name not in filters and name not in _NO_FILTERS]
-    if unknown:
-        raise Invalid(f"{unknown} is invalid attribute for filtering")
+    check_filters(asked, filters)
     fields, marker, limit = (asked.get(name, ()) for name in ("fields", "marker", "limit"))
     left = [row for row in rows if all(str(row[name]) in asked[name] for name in filters if name in asked)]
     if marker:
@@ -90,6 +115,13 @@ def sifted(
     if limit:
         left = left[: _limit(limit[-1], 0)]
     return [{name: value for name, value in row.items() if not fields or name in fields} for row in left]
+
+
+def check_filters(asked: Iterable[str], filters: Sequence[str]) -> None:
+    """Raises Invalid for a parameter that is none of `filters`, and not of a page."""
+    unknown = [shown(name) for name in asked if name not in filters and name not in _NO_FILTERS]
+    if unknown:
+        raise Invalid(f"{unknown} is invalid attribute for filtering")
 
 
 def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -118,10 +150,12 @@ def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[
 _UPDATED = "updated_at"
 
 
-def _sorts(shape: Shape[Any], keys: list[str], directions: list[str]) -> tuple[tuple[str, bool], ...]:
+def _sorts(
+    is_sortable: Callable[[str], bool], keys: list[str], directions: list[str]
+) -> tuple[tuple[str, bool], ...]:
     if len(keys) != len(directions):
         raise Invalid("The number of sort_keys and sort_dirs must be same")
-    absent = [shown(key) for key in keys if not _is_sortable(shape, key)]
+    absent = [shown(key) for key in keys if not is_sortable(key)]
     if absent:
         raise Invalid(f"{absent} is invalid attribute for sort_keys")
     wrong = [shown(word) for word in directions if word not in {"asc", "desc"}]

@@ -26,15 +26,15 @@ def on_write(txn: Txn, ctx: Context, written: Written[Port, PortDns]) -> PortDns
     name, domain = written.new.dns_name, domain_of(ctx.settings)
     if "dns_name" not in ctx.given or not name or domain in ("", UNCHOSEN):
         return written.new
-    if not name.endswith("."):
-        if len(name) + 1 + len(domain) <= LENGTH_MAX:
-            return written.new
-        reason = f"'{name}' in the domain '{domain}' exceeds the {LENGTH_MAX} character FQDN limit"
-    elif name.endswith(f".{domain}"):
-        return written.new
-    else:
-        reason = f"'{name}' is a FQDN, and not one in the domain '{domain}' (setting dns_domain)"
-    raise Invalid(f"Invalid input for dns_name. Reason: {reason}.")
+    if name.endswith(".") and not name.endswith(f".{domain}"):
+        raise _unfit(f"'{name}' is a FQDN, and not one in the domain '{domain}' (setting dns_domain)")
+    if not name.endswith(".") and len(name) + 1 + len(domain) > LENGTH_MAX:
+        raise _unfit(f"'{name}' in the domain '{domain}' exceeds the {LENGTH_MAX} character FQDN limit")
+    return written.new
+
+
+def _unfit(reason: str) -> Invalid:
+    return Invalid(f"Invalid input for dns_name. Reason: {reason}.")
 
 
 def assignment(default: str, reader: Reader, port: Port) -> list[dict[str, str]]:

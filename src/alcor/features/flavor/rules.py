@@ -90,9 +90,13 @@ def on_providers(
 ) -> dict[str, object]:
     """The providers that are set, for everybody."""
     ctx.require("get_service_provider", ctx.project_id)
-    known = {name: query[name] for name in ("service_type", "name", "fields") if name in query}
-    shown = [{name: row[name] for name in ("service_type", "name", "default")} for row in _providers(ctx)]
-    return {"service_providers": sifted(shown, known, ("service_type", "name"))}
+    filters = ("service_type", "name", "default")
+    known = {name: query[name] for name in (*filters, "fields") if name in query}
+    drivers = query.get("driver", ())
+    rows = [row for row in _providers(ctx) if not drivers or row["driver"] in drivers]
+    return {
+        "service_providers": sifted([{name: row[name] for name in filters} for row in rows], known, filters)
+    }
 
 
 def _providers(ctx: Context) -> list[Mapping[str, object]]:

@@ -9,6 +9,7 @@ from alcor.features.network.model import NETWORK, Network
 from alcor.features.port.model import ADDRESSES, BY_SUBNET, PORT, SEVERAL_IN_SUBNET
 from alcor.features.subnet.model import BY_NETWORK, SUBNET, Subnet
 from alcor.resource.declare import Call, Context, Extension, Many, RestFeature
+from alcor.resource.query import parse_call
 from alcor.store.reader import Reader, Txn
 
 Query = Mapping[str, Sequence[str]]
@@ -21,14 +22,15 @@ _DETAILS = (
     "used_ips_in_subnet",
     "used_ips_in_allocation_pool",
 )
-_FILTERS = ("network_id", "network_name", "project_id", "tenant_id")
+_OF_NETWORK = ("network_id", "network_name", "project_id", "tenant_id")
+_FILTERS = (*_OF_NETWORK, "ip_version")
 
 
 def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> Many:
     """The networks that the filters leave, each with its subnets of the `ip_version` asked for."""
     ctx.require(_RULE, "")
-    ids = query.get("network_id") or [network.id for network in txn.scan(NETWORK)]
-    return Many("network_ip_availabilities", (_entry(txn, each, query) for each in ids))
+    ids = sorted(set(query.get("network_id") or (network.id for network in txn.scan(NETWORK))))
+    return Many("network_ip_availabilities", "network_id", ids, lambda id: _entry(txn, id, query), _FILTERS)
 
 
 def _entry(reader: Reader, id: str, query: Query) -> Shown | None:
@@ -37,12 +39,12 @@ def _entry(reader: Reader, id: str, query: Query) -> Shown | None:
         return None
     versions = query.get("ip_version", ())
     subnets = [subnet for subnet in _subnets(reader, network) if _is_of(subnet, versions)]
-    return None if versions and not subnets else _only(_shown(reader, network, subnets), query)
+    return None if versions and not subnets else _shown(reader, network, subnets)
 
 
 def _is_wanted(network: Network, query: Query) -> bool:
     given = (network.id, network.name, network.project_id, network.project_id)
-    return all(value in query[name] for name, value in zip(_FILTERS, given, strict=True) if name in query)
+    return all(value in query[name] for name, value in zip(_OF_NETWORK, given, strict=True) if name in query)
 
 
 def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dict[str, Shown]:
@@ -51,7 +53,9 @@ def on_show(txn: Txn, ctx: Context, names: tuple[str, ...], query: Query) -> dic
     network = txn.peek(NETWORK, names[0])
     if network is None:
         raise NotFound(f"Network {names[0]} could not be found.", type="NetworkNotFound")
-    return {"network_ip_availability": _only(_shown(txn, network, _subnets(txn, network)), query)}
+    fields = parse_call(query, -1, _FILTERS, "network_id").fields
+    shown = _shown(txn, network, _subnets(txn, network))
+    return {"network_ip_availability": {name: shown[name] for name in shown if not fields or name in fields}}
 
 
 def _subnets(reader: Reader, network: Network) -> Sequence[Subnet]:
@@ -60,11 +64,6 @@ def _subnets(reader: Reader, network: Network) -> Sequence[Subnet]:
 
 def _is_of(subnet: Subnet, versions: Sequence[str]) -> bool:
     return not versions or str(subnet.ip_version) in versions
-
-
-def _only(shown: Shown, query: Query) -> Shown:
-    fields = query.get("fields", ())
-    return {name: value for name, value in shown.items() if not fields or name in fields}
 
 
 def _shown(reader: Reader, network: Network, subnets: Sequence[Subnet]) -> Shown:

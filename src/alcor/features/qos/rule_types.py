@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from alcor.base.errors import Forbidden
 from alcor.features.qos.model import DIRECTIONS, DSCP_MARKS, INTEGER_MAX
 from alcor.resource.declare import Call, Context
-from alcor.resource.parse import parse_bool, refused_text
+from alcor.resource.parse import filter_truth
 from alcor.resource.query import sifted
 from alcor.store.reader import Txn
 
@@ -34,10 +34,8 @@ _PARAMETERS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
 def on_list(txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, Sequence[str]]) -> object:
     """All kinds: each is supported, so the filters `all_supported` and `all_rules` leave none out."""
     ctx.require("get_rule_type", ctx.project_id)
-    try:
-        _ = [parse_bool(text) for name in ("all_supported", "all_rules") for text in query.get(name, ())]
-    except ValueError as wrong:
-        raise refused_text(wrong) from None
+    for text in (*query.get("all_supported", ()), *query.get("all_rules", ())):
+        filter_truth(text)
     page = {name: query[name] for name in ("type", "fields", "limit", "marker") if name in query}
     return {"rule_types": sifted([{"type": name} for name in _PARAMETERS], page, ("type",))}
 

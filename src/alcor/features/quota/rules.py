@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a project's bounds are shown and set. They are held to where objects are made, in the same turn, by counting."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -9,6 +9,7 @@ from alcor.base.errors import Invalid
 from alcor.features.quota.model import QUOTA, ProjectQuota
 from alcor.resource.declare import Call, Context, Extension, RestFeature
 from alcor.resource.parse import parse_int
+from alcor.resource.query import parse_call
 from alcor.store.reader import Reader, Txn
 
 LIMIT_MAX = 2_147_483_647
@@ -24,14 +25,16 @@ def limit(reader: Reader, project_id: str, name: str) -> int | None:
 
 
 def on_list(
-    txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, object]
+    txn: Txn, ctx: Context, names: tuple[str, ...], query: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Bounds]]:
-    """The bounds of every project that has some of its own."""
+    """The bounds of every project that has some of its own. As in Neutron there are no pages, nor filters."""
     ctx.require("get_quota", "")
+    fields = parse_call(query, -1, None).fields
     found = []
     for own in txn.scan(QUOTA):
         bounds: Bounds = dict(_bounds(txn, ctx, own.id))
-        found.append(bounds | {"project_id": own.id, "tenant_id": own.id})
+        bounds |= {"project_id": own.id, "tenant_id": own.id}
+        found.append({name: bounds[name] for name in bounds if not fields or name in fields})
     return {"quotas": found}
 
 
