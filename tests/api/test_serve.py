@@ -28,7 +28,6 @@ from alcor.resource.engine import Engine
 from tests.api.served import Served, served
 from tests.api.world import Api, running
 
-
 _SEGMENTS_WITH_BYTES = 152  # where linux/tcp.h has tcpi_data_segs_in
 
 
@@ -237,8 +236,8 @@ def test_an_answer_comes_in_one_piece(server: Served):
             head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             assert json.loads(body) == {"networks": []}
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
-            assert struct.unpack_from("I", info, _SEGMENTS_WITH_BYTES) == (asked,)
+            of_kernel = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+            assert struct.unpack_from("I", of_kernel, _SEGMENTS_WITH_BYTES) == (asked,)
 
 
 @pytest.mark.parametrize(
