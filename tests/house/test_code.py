@@ -14,7 +14,7 @@ PARAMETERS_MAX = 4
 FORBIDDEN_WORDS = frozenset(
     ["data", "info", "item", "obj", "manager", "helper", "helpers", "util", "utils", "common", "impl"]
 )
-OF_A_LIBRARY = frozenset({"data_received"})  # names that asyncio gives
+OF_A_LIBRARY = frozenset({"data_received", "get_extra_info"})  # names that asyncio gives
 MAY_BE_ASYNC = tuple(
     f"src/alcor/{part}/" for part in ("api", "push", "notify", "agent", "cli", "lab", "testing")
 )

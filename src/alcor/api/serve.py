@@ -133,9 +133,9 @@ class _Joined(asyncio.Transport):
         self._to = to
         self._head = b""
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, part: bytes | bytearray | memoryview) -> None:
         """Sends it, unless it is the head of an answer and nothing more."""
-        part = bytes(data)
+        part = bytes(part)
         if self._head:
             head, self._head = self._head, b""
             self._to.writelines((head, part))
