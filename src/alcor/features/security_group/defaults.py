@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from alcor.base.errors import Conflict
-from alcor.features.security_group.meaning import checked, meaning
+from alcor.features.security_group.meaning import checked
 from alcor.features.security_group.model import (
     DEFAULT_RULE,
     DEFAULT_RULES_KEPT,
@@ -19,6 +19,7 @@ from alcor.features.security_group.model import (
     DefaultRule,
     DefaultRulesKept,
     DefaultStatefulness,
+    meaning,
     uses_of,
 )
 from alcor.resource.declare import Context, Extension, Resource

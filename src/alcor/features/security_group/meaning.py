@@ -8,7 +8,7 @@ import msgspec
 
 from alcor.base.errors import Invalid
 from alcor.base.net import Cidr, ip_version, parse_cidr
-from alcor.features.security_group.model import PROTOCOLS, Allowance
+from alcor.features.security_group.model import PROTOCOLS, Allowance, kept_number
 
 A = TypeVar("A", bound=Allowance)
 
@@ -22,7 +22,7 @@ _ALL_PORTS = (1, 65535)
 
 def protocol_number(rule: Allowance) -> int | None:
     """The IP protocol number that the rule allows; none for any, which 0 means too. ICMP over IPv6 is ICMPv6."""
-    number = _number(rule)
+    number = kept_number(rule)
     return (
         PROTOCOLS["ipv6-icmp"] if number == PROTOCOLS["icmp"] and rule.ethertype == "IPv6" else number or None
     )
@@ -41,7 +41,7 @@ def checked(rule: A) -> A:
         rule = msgspec.structs.replace(rule, port_range_min=None, port_range_max=None)
     _check_ports(rule)
     _check_remote(rule)
-    if rule.ethertype == "IPv4" and _number(rule) in _ONLY_V6:
+    if rule.ethertype == "IPv4" and kept_number(rule) in _ONLY_V6:
         raise Invalid(
             f"Invalid ethertype {rule.ethertype} for protocol {rule.protocol}.",
             type="SecurityGroupEthertypeConflictWithProtocol",
@@ -49,29 +49,8 @@ def checked(rule: A) -> A:
     return rule
 
 
-def meaning(rule: Allowance) -> tuple[object, ...]:
-    """Equal where two rules of one group would say the same."""
-    prefix = rule.remote_ip_prefix
-    return (
-        rule.direction,
-        rule.ethertype,
-        _number(rule),
-        rule.port_range_min,
-        rule.port_range_max,
-        None if prefix in ("0.0.0.0/0", "::/0") else prefix,
-        rule.remote_group_id,
-        rule.remote_address_group_id,
-    )
-
-
-def _number(rule: Allowance) -> int | None:
-    if rule.protocol is None:
-        return None
-    return int(rule.protocol) if rule.protocol.isdecimal() else PROTOCOLS[rule.protocol]
-
-
 def _check_ports(rule: Allowance) -> None:
-    low, high, number = rule.port_range_min, rule.port_range_max, _number(rule)
+    low, high, number = rule.port_range_min, rule.port_range_max, kept_number(rule)
     if low is None and high is None:
         return
     if number is None:

@@ -160,6 +160,28 @@ class Allowance(Standard, frozen=True, kw_only=True):
     remote_address_group_id: Annotated[str | None, Api(parse=parse_remote)] = None
 
 
+def meaning(rule: Allowance) -> tuple[object, ...]:
+    """Equal where two rules of one group would say the same."""
+    prefix = rule.remote_ip_prefix
+    return (
+        rule.direction,
+        rule.ethertype,
+        kept_number(rule),
+        rule.port_range_min,
+        rule.port_range_max,
+        None if prefix in ("0.0.0.0/0", "::/0") else prefix,
+        rule.remote_group_id,
+        rule.remote_address_group_id,
+    )
+
+
+def kept_number(rule: Allowance) -> int | None:
+    """The IP protocol number of the rule as it is kept."""
+    if rule.protocol is None:
+        return None
+    return int(rule.protocol) if rule.protocol.isdecimal() else PROTOCOLS[rule.protocol]
+
+
 class SecurityGroupRule(Allowance, frozen=True, kw_only=True):
     """What one rule allows. Rules only allow; what none allows is refused."""
 
@@ -176,6 +198,9 @@ RULES_FROM_ADDRESSES: Index[SecurityGroupRule] = Index(
     lambda rule: (rule.remote_address_group_id,) if rule.remote_address_group_id else (),
 )
 RULES_OF_PROJECT: Index[SecurityGroupRule] = Index("project_id", lambda rule: (rule.project_id,))
+RULES_SAYING: Index[SecurityGroupRule] = Index(
+    "meaning", lambda rule: ((rule.security_group_id, meaning(rule)),)
+)
 NUMBERS: Pool[SecurityGroupRule] = Pool(
     "security_group_rule_number",
     holds=lambda rule: (("", rule.number),),
@@ -199,7 +224,7 @@ def _no_rule(id: str) -> NotFound:
 SECURITY_GROUP_RULE: Table[SecurityGroupRule] = Table(
     "security_group_rule",
     SecurityGroupRule,
-    indexes=(RULES_OF, RULES_FROM, RULES_FROM_ADDRESSES, RULES_OF_PROJECT),
+    indexes=(RULES_OF, RULES_FROM, RULES_FROM_ADDRESSES, RULES_OF_PROJECT, RULES_SAYING),
     missing=_no_rule,
     references=(
         Reference(

@@ -8,7 +8,7 @@ import msgspec
 from alcor.base.errors import Conflict, Invalid
 from alcor.features.address_group.model import ADDRESS_GROUP
 from alcor.features.security_group.defaults import EXTENSIONS, RESOURCES, is_stateful_by_default, templates
-from alcor.features.security_group.meaning import checked, meaning, normalized
+from alcor.features.security_group.meaning import checked, normalized
 from alcor.features.security_group.model import (
     BY_GROUPS,
     BY_NAME,
@@ -24,6 +24,7 @@ from alcor.features.security_group.model import (
     RULES_FROM_ADDRESSES,
     RULES_OF,
     RULES_OF_PROJECT,
+    RULES_SAYING,
     SECURITY_GROUP,
     SECURITY_GROUP_RULE,
     SETS_WITH,
@@ -32,6 +33,7 @@ from alcor.features.security_group.model import (
     GroupSet,
     SecurityGroup,
     SecurityGroupRule,
+    meaning,
 )
 from alcor.resource.declare import (
     PROJECT_LENGTH_MAX,
@@ -190,12 +192,11 @@ def visible_group(txn: Txn, ctx: Context, id: str) -> SecurityGroup:
 
 
 def _check_duplicate(txn: Txn, new: SecurityGroupRule) -> None:
-    said = meaning(new)
-    for other in txn.find(SECURITY_GROUP_RULE, RULES_OF, new.security_group_id):
-        if meaning(other) == said:
-            raise Conflict(
-                f"Security group rule already exists. Rule id is {other.id}.", type="SecurityGroupRuleExists"
-            )
+    other = txn.first(SECURITY_GROUP_RULE, RULES_SAYING, (new.security_group_id, meaning(new)))
+    if other is not None:
+        raise Conflict(
+            f"Security group rule already exists. Rule id is {other.id}.", type="SecurityGroupRuleExists"
+        )
 
 
 def group_set_of(txn: Txn, groups: Iterable[str]) -> int:
