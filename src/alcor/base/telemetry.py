@@ -7,6 +7,7 @@ test) makes its own `Meters`, so that two worlds in one process never share a fi
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left t
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _NAMES = {number: name for name, number in LEVELS.items()}
+_WORD = re.compile(r"[!#-<>-~]+")  # the usual one: of ASCII, without a space, a quote and =
 
 
 def _to_stderr(line: str) -> None:
@@ -54,6 +56,8 @@ class _Log:
     is_json: bool = False
     write: Callable[[str], None] = _to_stderr
     clock: Clock = field(default_factory=SystemClock)
+    second: int = -1  # of which `stamp` is the text
+    stamp: str = ""
 
 
 _log = _Log()
@@ -99,22 +103,25 @@ def log_error(event: str, /, **facts: object) -> None:
 
 def _line(level: int, event: str, facts: dict[str, object]) -> None:
     now_s = _log.clock.now_s()
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_s)) + f".{int(now_s % 1 * 1000):03d}Z"
+    second = int(now_s)
+    if second != _log.second:
+        _log.second, _log.stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    stamp = f"{_log.stamp}.{int((now_s - second) * 1000):03d}Z"
     if request := request_id.get():
         facts = {**facts, "request": request}
     if _log.is_json:
         line = json.dumps({"time": stamp, "level": _NAMES[level], "event": event, **facts}, default=str)
     else:
-        line = " ".join(
-            [stamp, _NAMES[level], event, *(f"{name}={_text(fact)}" for name, fact in facts.items())]
-        )
+        line = f"{stamp} {_NAMES[level]} {event}"
+        for name, fact in facts.items():
+            line += f" {name}={_text(fact)}"
     _log.write(line + "\n")
 
 
 def _text(fact: object) -> str:
     """A fact after `=`: as it is, or quoted where it would not read as one word."""
     text = f"{fact:.6g}" if isinstance(fact, float) else str(fact)
-    if text and text.isprintable() and not any(sign in text for sign in ' "='):
+    if _WORD.fullmatch(text) or (text and text.isprintable() and not any(sign in text for sign in ' "=')):
         return text
     return json.dumps(text, ensure_ascii=False)
 
