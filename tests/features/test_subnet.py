@@ -219,6 +219,13 @@ async def test_a_change_of_a_subnet_is_a_change_of_its_network(api: Door) -> Non
     assert [each["revision_number"] for each in (made, renamed, bare)] == [2, 3, 4]
 
 
+async def test_an_update_that_changes_nothing_of_a_subnet_is_no_change_of_its_network(api: Door) -> None:
+    subnet = await subnet_of(api, name="n")
+    made = await api.show("network", subnet["network_id"])
+    await api.update("subnet", subnet["id"], name="n", host_routes=[])
+    assert await api.show("network", subnet["network_id"]) == made
+
+
 async def test_subnets_are_filtered_by_whether_their_network_is_shared(api: Door) -> None:
     shared = await api.create("network", shared=True)
     subnet = await api.create("subnet", network_id=shared["id"], ip_version=4, cidr="10.0.0.0/24")

@@ -80,3 +80,25 @@ def test_a_scan_that_ended_or_was_dropped_costs_changes_nothing() -> None:
     rows.put("a", b"2")
     assert ended.take(5) == []
     assert not rows._scans
+
+
+def test_a_scan_that_is_collected_as_garbage_while_a_change_looks_at_it_disturbs_no_change() -> None:
+    usual = gc.get_threshold()
+    try:
+        for allocations in range(1, 60):  # so many after which the collection falls due
+            rows = Rows()
+            rows.put("a", b"1")
+            kept = rows.scan()
+            gc.collect(0)
+            gc.disable()
+            dropped: list[object] = [rows.scan()]
+            dropped.append(dropped)  # a circle, which only a collection frees
+            del dropped
+            gc.set_threshold(allocations)
+            gc.enable()
+            rows.put("b", b"2")
+            gc.set_threshold(*usual)
+            assert kept.take(5) == [b"1"]
+    finally:
+        gc.enable()
+        gc.set_threshold(*usual)

@@ -96,8 +96,9 @@ class Rows:
         self._scans.discard(ref(scan))
 
     def _save(self, id: str, old: bytes | None) -> None:
-        for scan in [each() for each in self._scans]:
-            if scan is not None:
+        # A list of them first: while a comprehension goes on, a collection of garbage may end some.
+        for each in list(self._scans):
+            if (scan := each()) is not None:
                 scan.save(id, old)
 
     def _split(self, place: int, id: str) -> None:

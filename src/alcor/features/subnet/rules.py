@@ -32,7 +32,16 @@ from alcor.features.subnet.model import (
 )
 from alcor.features.subnet.peer_routes import tell_peers, with_peers
 from alcor.features.subnet.pool_rules import POOLS, placed, scope_of
-from alcor.resource.declare import Computed, Context, Extends, Extension, Resource, RestFeature, SeenWith
+from alcor.resource.declare import (
+    Computed,
+    Context,
+    Extends,
+    Extension,
+    Resource,
+    RestFeature,
+    SeenWith,
+    revised,
+)
 from alcor.store.reader import Reader, Txn
 
 
@@ -64,8 +73,10 @@ def on_update(txn: Txn, ctx: Context, old: Subnet, new: Subnet) -> Subnet:
     _check_dhcp(new)
     _check_addresses(new, new.id)
     _check_pools(new)
-    _revise(txn, ctx, txn.get(NETWORK, new.network_id))
-    return with_peers(txn, ctx, old, new)
+    new = with_peers(txn, ctx, old, new)
+    if new != revised(ctx, old):
+        _revise(txn, ctx, txn.get(NETWORK, new.network_id))
+    return new
 
 
 def on_delete(txn: Txn, ctx: Context, old: Subnet) -> None:
