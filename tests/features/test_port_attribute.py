@@ -38,6 +38,21 @@ async def test_port_has_neutrons_defaults_and_no_row_for_them(api: Door, net: di
     assert not list(api.store.tables.scan(PORT_ATTRIBUTES))
 
 
+async def test_a_list_answers_every_object_as_its_show_does(api: Door, net: dict[str, Any]) -> None:
+    policy = (await api.create("policy", name="p"))["id"]
+    plain, parent = [(await api.create("port", network_id=net["id"]))["id"] for _ in "ab"]
+    assert await api.list("ports") == [await api.show("port", one) for one in sorted((plain, parent))]
+    for given in ({"hints": HINTS}, {"qos_policy_id": policy}, {"dns_name": "www"}, {"fixed_ips": []}):
+        await api.create("port", network_id=net["id"], **given)
+    await api.create("trunk", port_id=parent)
+    listed = await api.list("ports")
+    assert len(listed) == 6
+    assert listed == [await api.show("port", one["id"]) for one in listed]
+    assert ["trunk_details" in one for one in listed].count(True) == 1
+    some = await api.list("ports", fields="hints&fields=id&fields=dns_assignment")
+    assert some == [{name: one[name] for name in ("id", "hints", "dns_assignment")} for one in listed]
+
+
 @pytest.mark.parametrize(("name", "default", "value", "is_updatable"), ATTRIBUTES)
 async def test_attribute_is_kept_and_answered(
     api: Door, net: dict[str, Any], name: str, default: object, value: object, is_updatable: bool

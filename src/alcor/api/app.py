@@ -143,7 +143,7 @@ class App:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _linger(self, request: Request, body: bytes, send: Send) -> None:
+    async def _linger(self, request: Request, body: bytes | bytearray, send: Send) -> None:
         """Answers and takes what the client still sends, within a bound: closing at once resets the connection, and
         a client that sends all before it reads would never see the answer. The server bounds how long it may take.
         """

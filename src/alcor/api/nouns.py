@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from alcor.api.parts import Breath, Parts
-from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, json_reply
+from alcor.api.wire import REVISION, ClientGoneError, Reply, Request, encode, encode_into, json_reply
 from alcor.base.errors import Invalid, Unavailable
 from alcor.resource.declare import Action, Call, Many
 from alcor.resource.engine import Called, Noun, unmatched
@@ -85,7 +85,8 @@ async def call(parts: Parts, request: Request, called: Called, *names: str) -> R
         tables = parts.store.tables
         answer = called.look(asked, names, _query(request), tables)
         if isinstance(answer, Many):
-            return await _begun(_entries(parts, request, answer), tables.revision)
+            text = _Text(answer.name)
+            return await _begun(text, _entries(parts, request, answer, text), tables.revision)
         return _acted(called.call, answer, tables.revision)
     if _if_match(request) is not None:
         raise unmatched([part for part in called.call.path.split("/") if "{" not in part][-1])
@@ -118,18 +119,51 @@ async def find(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:
     await _ready(parts, request, noun)
     tables = parts.store.tables
     found = noun.find(request.known(), query, tables)
-    return await _begun(_bounded(parts, request, found, _list(parts, request, noun, found)), tables.revision)
+    text = _Text(noun.resource.plural)
+    steps = _bounded(parts, request, found, _list(parts, request, noun, found, text))
+    return await _begun(text, steps, tables.revision)
 
 
-async def _begun(chunks: AsyncGenerator[bytes, None], at: int) -> Reply:
-    """The answer of these chunks: whole if it is short."""
+class _Text:
+    """The JSON of a list as it grows: what is added is encoded where it stays."""
+
+    def __init__(self, name: str) -> None:
+        self.length = 0  # of what is not taken yet
+        self._name = name
+        self._text = bytearray(b'{"%s":[' % name.encode())
+        self._is_empty = True
+
+    def add(self, entries: Sequence[object]) -> None:
+        """Adds entries, at least one."""
+        text = self._text
+        start = (
+            len(text) - self._is_empty
+        )  # over the bracket that is there, or as the comma before what follows
+        encode_into(entries, text, start)
+        if not self._is_empty:
+            text[start : start + 1] = b","
+        del text[-1:]
+        self._is_empty = False
+        self.length = len(text)
+
+    def close(self, links: Sequence[Mapping[str, str]]) -> None:
+        """Ends the list, with these links to others."""
+        self._text += b'],"%s_links":%s}' % (self._name.encode(), encode(links)) if links else b"]}"
+        self.length = len(self._text)
+
+    def taken(self) -> bytearray:
+        """What has come since this was asked last."""
+        text, self._text, self.length = self._text, bytearray(), 0
+        return text
+
+
+async def _begun(text: _Text, steps: AsyncGenerator[None, None], at: int) -> Reply:
+    """The answer with this text, whole if it is short; each of the steps adds to it."""
     revision = (REVISION, b"%d" % at)
-    whole = bytearray()
-    async for chunk in chunks:
-        whole += chunk
-        if len(whole) > WHOLE_BYTES_MAX:
-            return Reply(200, headers=[revision], chunks=_rest(bytes(whole), chunks))
-    return Reply(200, bytes(whole), headers=[revision])
+    async for _ in steps:
+        if text.length > WHOLE_BYTES_MAX:
+            return Reply(200, headers=[revision], chunks=_rest(text, steps))
+    return Reply(200, text.taken(), headers=[revision])
 
 
 async def _ready(parts: Parts, request: Request, noun: Noun[Any]) -> None:
@@ -157,26 +191,24 @@ async def _turn(parts: Parts, request: Request, work: Callable[[Txn], R]) -> Com
 
 
 async def _bounded(
-    parts: Parts, request: Request, found: Listing[Any], chunks: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    async with aclosing(chunks):
+    parts: Parts, request: Request, found: Listing[Any], steps: AsyncGenerator[None, None]
+) -> AsyncGenerator[None, None]:
+    async with aclosing(steps):
         if not found.is_scan:
-            async for chunk in chunks:
-                yield chunk
+            async for _ in steps:
+                yield
             return
         async with parts.scans.admitted(request.known().project_id):
-            async for chunk in chunks:
-                yield chunk
+            async for _ in steps:
+                yield
 
 
 async def _list(
-    parts: Parts, request: Request, noun: Noun[Any], found: Listing[Any]
-) -> AsyncGenerator[bytes, None]:
-    """The JSON of a list, a slice at a time."""
+    parts: Parts, request: Request, noun: Noun[Any], found: Listing[Any], text: _Text
+) -> AsyncGenerator[None, None]:
+    """Writes a list, a slice at a time."""
     asked, query, tables = request.known(), found.query, parts.store.tables
-    plural = noun.resource.plural
-    yield b'{"%s":[' % plural.encode()
-    page, comma = _Page(), b""
+    page = _Page()
     breath = Breath(parts.world.settings.slice_ms_max / 1000)
     for stored in found.slices():
         if request.is_gone():
@@ -186,19 +218,18 @@ async def _list(
         step = noun.resource.answered_at_once or len(stored) or 1
         for start in range(0, len(stored), step):
             some = stored[start : start + step]
-            yield comma + encode(noun.answers(asked, query.fields, tables, some))[1:-1]
-            comma = b","
+            text.add(noun.answers(asked, query.fields, tables, some))
+            yield
             await breath.take()
         await breath.take()
-    yield _closed(plural, _links(request, query, page))
+    text.close(_links(request, query, page))
+    yield
 
 
-async def _entries(parts: Parts, request: Request, many: Many) -> AsyncGenerator[bytes, None]:
-    """The JSON of what a call answers, a slice at a time."""
+async def _entries(parts: Parts, request: Request, many: Many, text: _Text) -> AsyncGenerator[None, None]:
+    """Writes what a call answers, a slice at a time."""
     query = parse_call(_query(request), parts.world.settings.page_max, many.filters, many.key)
     breath, page = Breath(parts.world.settings.slice_ms_max / 1000), _Page()
-    yield b'{"%s":[' % many.name.encode()
-    comma = b""
     async with parts.scans.admitted(request.known().project_id):
         for entry in _paged(many, query):
             if request.is_gone():
@@ -206,10 +237,11 @@ async def _entries(parts: Parts, request: Request, many: Many) -> AsyncGenerator
             if entry is not None:
                 page.note(str(entry[many.key]))
                 fields = query.fields or entry
-                yield comma + encode({name: value for name, value in entry.items() if name in fields})
-                comma = b","
+                text.add([{name: value for name, value in entry.items() if name in fields}])
+                yield
             await breath.take()
-    yield _closed(many.name, _links(request, query, page))
+    text.close(_links(request, query, page))
+    yield
 
 
 def _paged(many: Many, query: Query) -> Iterator[Mapping[str, object] | None]:
@@ -235,11 +267,6 @@ def _paged(many: Many, query: Query) -> Iterator[Mapping[str, object] | None]:
     yield from reversed(kept)
 
 
-def _closed(name: str, links: Sequence[Mapping[str, str]]) -> bytes:
-    """The end of a list."""
-    return b'],"%s_links":%s}' % (name.encode(), encode(links)) if links else b"]}"
-
-
 @dataclass
 class _Page:
     """What the links to other pages must know of this one."""
@@ -260,11 +287,11 @@ class _Page:
         self.last = stored[-1].id
 
 
-async def _rest(begun: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(chunks):
-        yield begun
-        async for chunk in chunks:
-            yield chunk
+async def _rest(text: _Text, steps: AsyncGenerator[None, None]) -> AsyncGenerator[bytearray, None]:
+    async with aclosing(steps):
+        yield text.taken()
+        async for _ in steps:
+            yield text.taken()
 
 
 def _links(request: Request, query: Query, page: _Page) -> list[dict[str, str]]:

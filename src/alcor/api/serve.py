@@ -135,11 +135,10 @@ class _Joined(asyncio.Transport):
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
         """Sends it, unless it is the head of an answer and nothing more."""
-        part = bytes(part)
         if self._head:
             head, self._head = self._head, b""
             self._to.writelines((head, part))
-        elif part.startswith(_FINAL) and part.endswith(b"\r\n\r\n"):
+        elif isinstance(part, bytes) and part.startswith(_FINAL) and part.endswith(b"\r\n\r\n"):
             self._head = part
         else:
             self._to.write(part)

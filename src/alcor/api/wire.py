@@ -33,6 +33,7 @@ _TOO_DEEP = f"it is nested more than {DEPTH_MAX} deep"
 _MANY_DIGITS = re.compile(rb"[0-9]{19}")  # of a number that may not fit into 64 bits
 
 encode = msgspec.json.Encoder().encode
+encode_into = msgspec.json.Encoder().encode_into
 _decode = msgspec.json.Decoder().decode
 
 
@@ -148,10 +149,10 @@ class Reply:
     """An answer: `body`, or `chunks` where it is long and made while it is sent."""
 
     status: int
-    body: bytes = b""
+    body: bytes | bytearray = b""
     kind: bytes = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    chunks: AsyncGenerator[bytes, None] | None = None
+    chunks: AsyncGenerator[bytes | bytearray, None] | None = None
     closes: bool = False  # the connection is of no more use: part of the request was not read
 
 

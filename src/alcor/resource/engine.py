@@ -191,8 +191,7 @@ class Noun(Generic[T]):
         kept = frozenset(table.name for table in tables if reader.size(table))
         always, depends = gate.hidden(asked)
         if not depends:
-            view = shape.view(fields, always)
-            return [view.answer(reader, project_id, one, kept) for one in stored]
+            return shape.view(fields, always).answer_all(reader, project_id, stored, kept)
         return [
             shape.view(fields, gate.hidden_of(reader, asked, one)).answer(reader, project_id, one, kept)
             for one in stored

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -71,6 +72,27 @@ class View(Generic[T]):
                     is_known = is_plain and part.default is not None
                     values += part.default or () if is_known else part.values(reader, stored)
         return self.make(*values, *[value(reader, stored) for value in self.computed])
+
+    def answer_all(
+        self, reader: Reader, project_id: str, many: Sequence[T], kept: frozenset[str]
+    ) -> list[Shown]:
+        """As `answer` for each of them, column by column."""
+        if self.answers or self.told:
+            return [self.answer(reader, project_id, one, kept) for one in many]
+        pieces: list[Iterable[tuple[Any, ...]]] = [map(self.read, many)]
+        if kept or self.defaults is None:
+            for part in self.added:
+                is_plain = part.table not in kept and part.default is not None
+                pieces.append(
+                    repeat(part.default or ()) if is_plain else [part.values(reader, one) for one in many]
+                )
+        else:
+            pieces.append(repeat(self.defaults))
+        if self.computed:
+            pieces.append(
+                zip(*[[value(reader, one) for one in many] for value in self.computed], strict=True)
+            )
+        return [self.make(*chain(*row)) for row in zip(*pieces)]  # noqa: B905 - defaults repeat without end
 
 
 class Shape(Generic[T]):

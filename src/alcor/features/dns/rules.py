@@ -4,15 +4,17 @@
 from collections.abc import Mapping
 from functools import partial
 
+import msgspec
+
 from alcor.base.config import Settings
 from alcor.base.errors import Invalid
+from alcor.base.net import Ip
 from alcor.features.dns.model import LENGTH_MAX, NETWORK_DNS, PORT_DNS, SUBNET_DNS, PortDns
 from alcor.features.port.model import Port
 from alcor.resource.declare import Computed, Context, Extends, Extension, RestFeature, Written
 from alcor.store.reader import Reader, Txn
 
 UNCHOSEN = "openstacklocal."  # Neutron's default: who has not chosen another domain holds nobody to it
-_UNNAMED = PortDns(id="")
 
 
 def domain_of(settings: Settings) -> str:
@@ -37,21 +39,31 @@ def _unfit(reason: str) -> Invalid:
     return Invalid(f"Invalid input for dns_name. Reason: {reason}.")
 
 
-def assignment(default: str, reader: Reader, port: Port) -> list[dict[str, str]]:
+class Assigned(msgspec.Struct, frozen=True, gc=False):
+    """What an address is called."""
+
+    ip_address: Ip
+    hostname: str
+    fqdn: str
+
+
+def assignment(default: str, reader: Reader, port: Port) -> list[Assigned]:
     """For each address of the port its name, short and whole; made from the address where the port has none."""
-    if not port.fixed_ips:
-        return []
-    own = reader.peek(PORT_DNS, port.id) or _UNNAMED
-    domain = default
-    if own.dns_name:
+    own = reader.peek(PORT_DNS, port.id)
+    if own is None or not own.dns_name:
+        end = default and f".{default}"
+        hosts = [(each.ip_address, _host(each.ip_address)) for each in port.fixed_ips]
+        return [Assigned(address, host, host + end) for address, host in hosts]
+    name = fqdn = own.dns_name
+    if not name.endswith("."):
         of_network = reader.peek(NETWORK_DNS, port.network_id)
         domain = own.dns_domain or (of_network.dns_domain if of_network else "") or default
-    assigned = []
-    for fixed in port.fixed_ips:
-        name = own.dns_name or "host-" + fixed.ip_address.replace(".", "-").replace(":", "-")
-        fqdn = name if name.endswith(".") or not domain else f"{name}.{domain}"
-        assigned.append({"ip_address": fixed.ip_address, "hostname": name, "fqdn": fqdn})
-    return assigned
+        fqdn = f"{name}.{domain}" if domain else name
+    return [Assigned(each.ip_address, name, fqdn) for each in port.fixed_ips]
+
+
+def _host(address: Ip) -> str:
+    return "host-" + address.replace(".", "-").replace(":", "-")
 
 
 _ASSIGNMENT: Mapping[str, object] = {
