@@ -155,11 +155,11 @@ class KeyedIds:
         parts, lean = self._parts, self._lean
         for own_id, key in zip(ids, keys, strict=True):
             part = parts[hash(key) & _PART_MASK]
-            bucket = part.setdefault(lean(key) if type(key) is tuple else key, own_id)
-            if bucket is own_id:
-                continue
+            bucket = part.get(key)
             if type(bucket) is list:
                 bucket.append(own_id)
+            elif bucket is None:
+                part[lean(key) if type(key) is tuple else key] = own_id
             elif type(bucket) is str:
                 part[key] = [bucket, own_id]
             else:

@@ -247,12 +247,12 @@ class Loading:
 
     def _extend(self, index: Index[Any], ids: Sequence[str], keys_of_each: Iterable[Any]) -> None:
         into = self._held.indexes[index]
-        keys = [distinct(each) for each in keys_of_each]
+        keys = list(map(tuple, keys_of_each))
         counts = set(map(len, keys))
         if counts == {1}:
             into.extend(ids, chain.from_iterable(keys))
         elif counts != {0}:
-            pairs = [(own_id, key) for own_id, each in zip(ids, keys, strict=True) for key in each]
+            pairs = [(own_id, key) for own_id, each in zip(ids, keys, strict=True) for key in distinct(each)]
             into.extend(*zip(*pairs, strict=True))
 
     def finish(self, position: Position) -> None:
