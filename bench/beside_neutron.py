@@ -2,9 +2,10 @@
 """What Alcor does in a second beside Neutron itself, by the same requests: `python bench/beside_neutron.py`.
 
 Alcor (`alcor all`, durable SQLite, auth `none`) is started here; a Neutron with `auth_strategy = noauth` runs already:
-`--neutron http://127.0.0.1:9696 --neutron-pids API,RPC`. Each phase runs against Alcor, Neutron and Alcor again. CPU is
-that of the servers' processes and their children: Alcor's log is in it, Neutron's database and message bus are not.
-Without `--neutron` nothing is compared, and no ratio is said.
+`--neutron http://127.0.0.1:9696 --neutron-pids API,RPC --paused DATABASE,BUS`. Each phase runs against Alcor, Neutron
+and Alcor again, and each has the machine to itself: whoever is not asked is stopped (SIGSTOP) meanwhile, Neutron with
+what is `--paused`. CPU is that of the servers' processes and their children: Alcor's log is in it, Neutron's database
+and message bus are not. Without `--neutron` nothing is compared, and no ratio is said.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP, Signals
 from urllib.parse import urlsplit
 
 import uvloop
@@ -46,6 +50,7 @@ class Side:
     port: int
     pids: list[int]
     seconds: float  # of a round, if it has enough to do
+    others: tuple[int, ...] = ()  # processes that work for it, and are not counted
     ids: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     numbers: Iterator[int] = field(default_factory=count)
     bulks: Iterator[int] = field(default_factory=count)
@@ -234,8 +239,8 @@ class Client:
             self._connection = None
 
 
-def used_s(pids: list[int]) -> float:
-    """Processor seconds of these processes and of all below them."""
+def family(pids: list[int]) -> set[int]:
+    """These processes and all below them."""
     children: defaultdict[int, list[int]] = defaultdict(list)
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -243,11 +248,34 @@ def used_s(pids: list[int]) -> float:
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
         children[parent].append(int(stat.parent.name))
-    family, more = set[int](), set(pids)
+    found, more = set[int](), set(pids)
     while more:
-        family |= more
-        more = {child for pid in more for child in children[pid]} - family
-    return sum(map(cpu_s, family))
+        found |= more
+        more = {child for pid in more for child in children[pid]} - found
+    return found
+
+
+def used_s(pids: list[int]) -> float:
+    """Processor seconds of these processes and of all below them."""
+    return sum(map(cpu_s, family(pids)))
+
+
+@contextmanager
+def stopped(sides: list[Side]) -> Iterator[None]:
+    """Nothing of these runs meanwhile."""
+    pids = {pid for side in sides for pid in family([*side.pids, *side.others])}
+    try:
+        signal(pids, SIGSTOP)
+        yield
+    finally:
+        signal(pids, SIGCONT)
+
+
+def signal(pids: set[int], number: Signals) -> None:
+    """Sends a signal to those that there are still."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 async def run(phase: Phase, side: Side, done: Done) -> None:
@@ -303,7 +331,8 @@ async def measured(report: Report, alcor: Side, neutron: Side | None) -> None:
     for phase in PHASES:
         done = {id(side): Done() for side in turns}
         for side in turns:
-            await run(phase, side, done[id(side)])
+            with stopped([other for other in turns if other is not side]):
+                await run(phase, side, done[id(side)])
         say(report, phase, done[id(alcor)], done[id(neutron)] if neutron else None)
 
 
@@ -317,6 +346,13 @@ def peer(parser: argparse.ArgumentParser) -> None:
         metavar="PID,PID",
         type=lambda text: [int(pid) for pid in text.split(",")],
         help="its API's and its RPC server's processes",
+    )
+    parser.add_argument(
+        "--paused",
+        metavar="PID,PID",
+        type=lambda text: tuple(int(pid) for pid in text.split(",")),
+        default=(),
+        help="processes that work for Neutron: its database and its message bus",
     )
     parser.add_argument("--neutron-s", type=float, default=NEUTRON_S, help="seconds of a phase (8)")
 
@@ -332,7 +368,9 @@ def main() -> None:
         if not asked.json:
             print("No --neutron was given: these are Alcor's figures alone, and no ratios.", flush=True)
     else:
-        neutron = Side(asked.neutron.hostname, asked.neutron.port, asked.neutron_pids, asked.neutron_s)
+        neutron = Side(
+            asked.neutron.hostname, asked.neutron.port, asked.neutron_pids, asked.neutron_s, asked.paused
+        )
     with scratch(asked) as folder, control_plane(folder, "all", FLAGS) as plane:
         alcor = Side("127.0.0.1", plane.port, [plane.child.pid], 0.1 if asked.small else ALCOR_S)
         uvloop.run(measured(report, alcor, neutron))
