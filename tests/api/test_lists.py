@@ -95,7 +95,17 @@ async def test_filter_with_a_value_that_the_type_does_not_have_is_refused_where_
 async def test_changed_since_lists_what_changed_then_or_later(api: Api, ports):
     assert len(await api.names(f"ports?changed_since={ports[0]['updated_at']}")) == 3
     assert await api.names("ports?changed_since=2999-01-01T00:00:00Z") == []
-    assert (await api.refusal("GET", "ports?changed_since=yesterday"))[0] == 400
+    changed = ports[0]["updated_at"].removesuffix("Z")
+    for moment in (f"{changed}.000%2B00:00", f"{changed}-00:01", "2026-01-01", "2026-01-01 00:00:00"):
+        found = await api.names(f"ports?changed_since={moment}")
+        assert len(found) == (0 if moment.endswith("-00:01") else 3), moment
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "", "2026-13-45T99:99:99Z"])
+async def test_moment_that_is_none_is_refused_in_neutrons_words(api: Api, ports, moment):
+    status, kind, message = await api.refusal("GET", f"ports?changed_since={moment}")
+    assert (status, kind) == (400, "InvalidInput")
+    assert "The input changed_since must be in the following format: YYYY-MM-DDTHH:MM:SSZ" in message
 
 
 async def test_sorting_by_keys_and_directions(api: Api):

@@ -82,6 +82,9 @@ async def test_address_outside_of_the_subnet_is_refused(api: Door, net: dict) ->
         {"ip_address": "10.0.0.255"},
         {"ip_address": "10.0.0.0"},
         {"ip_address": "no address"},
+        {"ip_address": "", "subnet_id": subnet["id"]},
+        {"ip_address": None, "subnet_id": subnet["id"]},
+        {"ip_address": "10.0.0.7", "subnet_id": ""},
         {},
         {"port": 1},
     ):

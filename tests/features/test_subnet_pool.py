@@ -54,6 +54,13 @@ async def test_pool_that_does_not_fit_together_is_refused(api: Door, given: dict
     assert await refused(api, "POST", "subnetpools", {"subnetpool": body}) == (400, type)
 
 
+async def test_subnet_of_a_pool_without_an_id_is_refused(api: Door) -> None:
+    network = await api.create("network")
+    body = {"network_id": network["id"], "ip_version": 4, "cidr": "10.0.0.0/24", "subnetpool_id": ""}
+    error = await api.refused("POST", "/v2.0/subnets", {"subnet": body}, 400)
+    assert error["message"] == "Invalid input for subnetpool_id. Reason: '' is not a valid UUID."
+
+
 async def test_subnets_are_cut_from_the_smallest_free_piece_and_never_overlap(api: Door) -> None:
     pool = await pool_of(api, "10.0.0.0/24", default_prefixlen=26, min_prefixlen=24)
     cidrs = [(await cut(api, pool))["cidr"] for _ in range(3)]

@@ -236,7 +236,7 @@ def _truth(computed: Computed[Any], text: str) -> str | bool:
 
 
 def _since(texts: Sequence[str]) -> Predicate[Any]:
-    since = max(text[:19] for text in texts) + "Z"  # our timestamps are whole seconds
+    since = max(texts)
     return lambda stored: stored.updated_at >= since
 
 

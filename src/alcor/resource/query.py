@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,7 +16,6 @@ from alcor.resource.shape import PROJECT, TENANT, Shape
 
 CHANGED_SINCE = "changed_since"
 PARAMETERS_MAX = 4_096  # in one query string: a client that filters by many ids sends as many
-_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|\.[0-9]+Z?)?", re.ASCII)
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,10 +140,20 @@ def _filters(shape: Shape[Any], taken: dict[str, list[str]]) -> dict[str, tuple[
             unknown.append(shown(name))
     if unknown:
         raise Invalid(f"{unknown} is invalid attribute for filtering")
-    for value in found.get(CHANGED_SINCE, ()):
-        if not _TIMESTAMP.fullmatch(value):
-            raise Invalid(f"Invalid input for changed_since. Reason: '{shown(value)}' is not a timestamp.")
+    if CHANGED_SINCE in found:
+        found[CHANGED_SINCE] = tuple(map(_moment, found[CHANGED_SINCE]))
     return found
+
+
+def _moment(text: str) -> str:
+    """A moment as it is written in objects: in whole seconds of UTC, which it is in unless it says otherwise."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        reason = f"The input {CHANGED_SINCE} must be in the following format: YYYY-MM-DDTHH:MM:SSZ"
+        raise Invalid(f"Invalid input for operation: {reason}.", type="InvalidInput") from None
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 _UPDATED = "updated_at"

@@ -55,10 +55,12 @@ def parse_fixed_ips(value: object) -> tuple[FixedIp, ...] | None:
     for entry in value:
         if not isinstance(entry, dict) or not entry or set(entry) - {"subnet_id", "ip_address"}:
             raise ValueError(f"Invalid data format for fixed IP: '{entry}'")
-        subnet_id, address = entry.get("subnet_id") or "", entry.get("ip_address") or ""
-        if not isinstance(subnet_id, str) or not isinstance(address, str):
-            raise ValueError(f"Invalid data format for fixed IP: '{entry}'")
-        wanted.append(FixedIp(subnet_id, parse_ip(address) if address else Ip("")))
+        for name, part in entry.items():
+            if not isinstance(part, str) or not part:
+                kind = "UUID" if name == "subnet_id" else "IP address"
+                raise ValueError(f"'{shown(part)}' is not a valid {kind}")
+        address = parse_ip(entry["ip_address"]) if "ip_address" in entry else Ip("")
+        wanted.append(FixedIp(entry.get("subnet_id", ""), address))
     addresses = [fixed.ip_address for fixed in wanted if fixed.ip_address]
     if len(set(addresses)) != len(addresses):
         raise ValueError(f"Duplicate IP address in '{value}'")

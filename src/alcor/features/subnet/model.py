@@ -239,7 +239,7 @@ class Subnet(Standard, frozen=True, kw_only=True):
     cidr: Annotated[Cidr, Api(parse=_strict_cidr, of_filter=_cidr_text)] = Cidr(
         ""
     )  # cut from the pool if it is not given
-    subnetpool_id: Annotated[str | None, Api()] = None
+    subnetpool_id: Annotated[str | None, Api(parse=parse_uuid)] = None
     prefixlen: Annotated[int, Api(visible=False, minimum=0, filter=False, sort=False)] = (
         UNSAID  # only asked for
     )
