@@ -83,7 +83,7 @@ class Answering(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's is none by class
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, some: bytes) -> None:
         self._act(self._transport)
 
 

@@ -120,7 +120,7 @@ async def find(parts: Parts, request: Request, noun: Noun[Any]) -> Reply:
     tables = parts.store.tables
     found = noun.find(request.known(), query, tables)
     text = _Text(noun.resource.plural)
-    steps = _bounded(parts, request, found, _list(parts, request, noun, found, text))
+    steps = _bounded(parts, request, found, _list(parts, request, (noun, found), text))
     return await _begun(text, steps, tables.revision)
 
 
@@ -204,9 +204,10 @@ async def _bounded(
 
 
 async def _list(
-    parts: Parts, request: Request, noun: Noun[Any], found: Listing[Any], text: _Text
+    parts: Parts, request: Request, listed: tuple[Noun[Any], Listing[Any]], text: _Text
 ) -> AsyncGenerator[None, None]:
     """Writes a list, a slice at a time."""
+    noun, found = listed
     asked, query, tables = request.known(), found.query, parts.store.tables
     page = _Page()
     breath = Breath(parts.world.settings.slice_ms_max / 1000)

@@ -92,7 +92,7 @@ class View(Generic[T]):
             pieces.append(
                 zip(*[[value(reader, one) for one in many] for value in self.computed], strict=True)
             )
-        return [self.make(*chain(*row)) for row in zip(*pieces)]  # noqa: B905 - defaults repeat without end
+        return [self.make(*chain(*row)) for row in zip(*pieces)]  # noqa: B905 (defaults repeat without end)
 
 
 class Shape(Generic[T]):
