@@ -227,3 +227,12 @@ async def test_database_that_is_not_there_yet_is_waited_for(
 
 async def test_plug_that_never_started_can_be_stopped(tmp_path: Path) -> None:
     await Plug(f"unix:{tmp_path}/nothing", Bridges("br-int"), "10.0.0.1", Seen().take).stop()
+
+
+async def test_interface_that_cannot_be_set_up_is_told(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plug, _ = await started(host)
+    plug.set_up("nobody", {"tx-steering": "hash", "other": ""})
+    await plug.stop()
+    assert "interface cannot be set up" in capsys.readouterr().err

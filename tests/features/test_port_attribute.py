@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from alcor.features.port_attribute.model import PORT_ATTRIBUTES
+from alcor.testing.loop import simulate
+from alcor.testing.world import World
 from tests.features.door import Door
 
 HINTS = {"openvswitch": {"other_config": {"tx-steering": "hash"}}}
@@ -210,3 +212,35 @@ async def test_no_hint_is_none(api: Door, net: dict[str, Any]) -> None:
     port = await api.create("port", network_id=net["id"], hints={})
     assert port["hints"] is None
     assert not list(api.store.tables.scan(PORT_ATTRIBUTES))
+
+
+async def _hints_in_the_world() -> None:
+    async with World() as world:
+        one, two = world.add_host("one"), world.add_host("two")
+        network = await world.create("network")
+        await world.create("subnet", network_id=network["id"], ip_version=4, cidr="10.0.0.0/24")
+        fields = {"network_id": network["id"], "device_owner": "compute:nova", "hints": HINTS}
+        port, _ = await world.boot("one", **fields)
+        two.plug(port)
+        await world.until_registered("two")
+        await world.settle()
+        nic = port["id"]
+        assert one.interfaces[nic].other_config == (("tx-steering", "hash"),)
+        assert two.interfaces[nic].other_config == ()
+
+        status, answer = await world.ask("POST", f"ports/{nic}/bindings", {"binding": {"host": "two"}})
+        assert status == 201, answer
+        await world.settle()
+        assert two.interfaces[nic].other_config == (("tx-steering", "hash"),)
+        await world.ask("PUT", f"ports/{nic}/bindings/two/activate")
+        await world.ask("DELETE", f"ports/{nic}/bindings/one")
+        await world.settle()
+        assert one.interfaces[nic].other_config == ()
+
+        await world.update("port", nic, hints=None)
+        await world.settle()
+        assert two.interfaces[nic].other_config == ()
+
+
+def test_hints_for_the_switch_are_the_interfaces_on_the_ports_hosts_alone() -> None:
+    simulate(_hints_in_the_world())

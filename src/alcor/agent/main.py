@@ -10,7 +10,7 @@ import asyncio
 import gc
 import random
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from alcor.agent.reconcile import FlowSwitch, Reconciler
 from alcor.agent.rows import Changed, HostRows, Position
 from alcor.agent.session import Backoff, Failure, HostIdentity, Session
 from alcor.agent.session import run as run_session
+from alcor.agent.settings import Settings as InterfaceSettings
 from alcor.agent.sole import only_agent
 from alcor.agent.switch import Bounds, Switch, SwitchGone, SwitchRefused
 from alcor.base.config import Settings
@@ -71,10 +72,12 @@ class HostAgent:
         self.reconciler = Reconciler(self.deriver.wanted, meters)
         self.on_peers: Callable[[Iterable[int]], None] = lambda peers: None  # tunnels lead to these
         self.on_attached: Callable[[], None] = lambda: None  # the switch may have restarted
+        self.on_setting: Callable[[str, Mapping[str, str]], None] = lambda name, values: None
         self.disturbed = asyncio.Event()  # others changed flows
         self._facts = facts
         self._scope = f"host:{facts.host}"
         self._realised = Realised(features, self.rows.scopes, self.deriver.interface)
+        self._settings = InterfaceSettings(features)
         self.meters = meters
         self._inbox = _Inbox()
         self._wake = asyncio.Event()
@@ -157,8 +160,9 @@ class HostAgent:
         before = {iface_id: self.deriver.interface(iface_id) for iface_id in inbox.interfaces}
         change = await self._derive(inbox)
         came, gone = self._realised.changed(inbox.places)
-        self._touched.update(key for scope, key in inbox.places if scope == self._scope)
-        self._touched.update(inbox.interfaces)
+        own = {key for scope, key in inbox.places if scope == self._scope}
+        self._touched.update(own, inbox.interfaces)
+        self._set(inbox, own, is_whole=is_whole)
         self._announcements.changed(change.adds.values(), asyncio.get_running_loop().time())
         self.on_peers(peer for flow in change.adds.values() for peer in tunnel_peers(flow))
         try:
@@ -176,6 +180,15 @@ class HostAgent:
             self.reconciler.detach()
         if self.reconciler.is_attached and not self.reconciler.keeps_inherited:
             self._report(position, complete)
+
+    def _set(self, inbox: _Inbox, own: set[str], *, is_whole: bool) -> None:
+        """Asks for what interfaces lack: those of changed rows, those that changed, and now and then all."""
+        names = self._settings.changed(own, self.rows.scopes.get(self._scope, {})) | inbox.interfaces.keys()
+        if inbox.is_audit_due or not self.reconciler.is_settled:
+            names.update(interface.iface_id for interface in self.deriver.interfaces())
+        for interface in filter(None, map(self.deriver.interface, names)):
+            if lacking := self._settings.lacking(interface, is_whole=is_whole):
+                self.on_setting(interface.name, lacking)
 
     async def _turn_complete(self) -> None:
         """Scopes come one by one before the row that needs them: a step for each would be a bundle for each."""
@@ -272,6 +285,7 @@ async def _run_alone(settings: Settings, features: Sequence[HostFeature], meters
     agent.on_peers, agent.on_attached = neighbours.meet, neighbours.ask_all
     bridges = Bridges(settings.bridge, mappings)
     plug = Plug(settings.ovsdb, bridges, settings.tunnel_ip, agent.plugged)
+    agent.on_setting = plug.set_up
     agent.survey.look = lambda: flows_of(where)
     backoff = Backoff(settings.reconnect_ms_min, settings.reconnect_ms_max, random.SystemRandom())
     gc.set_threshold(*GC_THRESHOLDS)

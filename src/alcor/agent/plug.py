@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _COLUMNS = {
     "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
     "Bridge": ["name", "ports", "fail_mode", "protocols", "datapath_type"],
     "Port": ["name", "interfaces"],
-    "Interface": ["name", "type", "ofport", "external_ids", "options"],
+    "Interface": ["name", "type", "ofport", "external_ids", "options", "other_config"],
 }
 _TUNNEL_OPTIONS = {"key": "flow", "remote_ip": "flow"}
 _UNREACHABLE = (OvsdbAppException, OSError)
@@ -71,6 +71,7 @@ class Plug:
         self._connection: Any = None
         self._ovsdb: Any = None
         self._mending: asyncio.Task[None] | None = None
+        self._setting: set[asyncio.Task[None]] = set()
         self._is_whole = False  # tunnel port and uplinks are there
         self._told = ""  # why a port could not be made, the last time
         self._missing: set[str] = set()  # bridges to physical networks that were last seen to be missing
@@ -95,8 +96,28 @@ class Plug:
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
+        await asyncio.gather(*self._setting)
         if self._connection is not None:
             await asyncio.to_thread(self._connection.stop, TRANSACTION_S_MAX)
+
+    def set_up(self, interface: str, values: Mapping[str, str]) -> None:
+        """Begins to change the `other_config` of an interface; "" takes a key away. What fails is told, and no more."""
+        task = asyncio.create_task(asyncio.to_thread(self._set_up, interface, values))
+        self._setting.add(task)
+        task.add_done_callback(self._setting.discard)
+
+    def _set_up(self, interface: str, values: Mapping[str, str]) -> None:
+        ovsdb = self._ovsdb
+        given = {key: value for key, value in values.items() if value}
+        where = "Interface", interface
+        try:
+            with ovsdb.transaction(check_error=True) as transaction:
+                if given:
+                    transaction.add(ovsdb.db_set(*where, ("other_config", given)))
+                for key in values.keys() - given.keys():
+                    transaction.add(ovsdb.db_remove(*where, "other_config", key))
+        except (*_UNREACHABLE, *_VANISHED) as error:
+            log_warning("interface cannot be set up", interface=interface, reason=str(error))
 
     def _connect(self) -> None:
         try:
@@ -255,7 +276,11 @@ class _BridgeFollower:
             row = self._idl.tables["Interface"].rows[uuid]
             iface_id = row.external_ids.get("iface-id", "")
             ofport = _ofport(row)
-            self._interfaces[uuid] = Interface(iface_id, row.name, ofport) if iface_id and ofport else None
+            other = tuple(sorted(row.other_config.items()))
+            is_plugged = iface_id and ofport
+            self._interfaces[uuid] = (
+                Interface(iface_id, row.name, ofport, other_config=other) if is_plugged else None
+            )
             if _is_tunnel(row):
                 self._tunnels[uuid] = ofport
             if row.name in self._patches:

@@ -7,7 +7,7 @@ A feature's `flows.py` declares its row types and pure functions over a `HostVie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -38,6 +38,7 @@ class Interface:
     is_heard: bool = (
         True  # false: it has claimed too much of late, and the switch tells nothing of it for a while
     )
+    other_config: tuple[tuple[str, str], ...] = ()  # how Open vSwitch is to treat it, in order
 
 
 class Claim(NamedTuple):
@@ -142,6 +143,19 @@ class Realisable(Generic[R]):
 
 
 @dataclass(frozen=True)
+class Setting(Generic[R]):
+    """Rows of `kind` in `host:H` say what the `other_config` of an interface is to be, in `keys` and no others.
+
+    A key that no row gives a value for is taken away.
+    """
+
+    kind: type[R]
+    keys: tuple[str, ...]
+    iface_id: Callable[[R], str]
+    values: Callable[[R], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
 class HostFeature:
     """What one feature brings to hosts. `static` flows stand whatever the rows are."""
 
@@ -151,4 +165,5 @@ class HostFeature:
     indexes: tuple[RowIndex[Any, Any], ...] = ()
     needs: tuple[RowNeed[Any], ...] = ()
     realisable: tuple[Realisable[Any], ...] = ()
+    settings: tuple[Setting[Any], ...] = ()
     static: Callable[[HostFacts], Iterable[Flow]] | None = None

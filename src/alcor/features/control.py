@@ -28,6 +28,7 @@ from alcor.features.policies import REST as POLICIES_REST
 from alcor.features.port import goal as port_goal
 from alcor.features.port.model import PORT, PORT_STATUS
 from alcor.features.port.rules import REST as PORT_REST
+from alcor.features.port_attribute import goal as port_attribute_goal
 from alcor.features.port_attribute.model import PORT_ATTRIBUTES
 from alcor.features.port_attribute.rules import REST as PORT_ATTRIBUTE_REST
 from alcor.features.qos import goal as qos_goal
@@ -87,6 +88,7 @@ GOAL = (
     address_pair_goal.GOAL,
     binding_goal.GOAL,
     qos_goal.GOAL,
+    port_attribute_goal.GOAL,
 )
 
 SCHEMA = Schema(

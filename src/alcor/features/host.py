@@ -8,6 +8,7 @@ from alcor.features.address_pair.flows import FEATURE as ADDRESS_PAIR
 from alcor.features.binding.flows import FEATURE as BINDING
 from alcor.features.network.flows import FEATURE as NETWORK
 from alcor.features.port.flows import FEATURE as PORT
+from alcor.features.port_attribute.flows import FEATURE as PORT_ATTRIBUTE
 from alcor.features.qos.flows import FEATURE as QOS
 from alcor.features.security_group.flows import FEATURE as SECURITY_GROUP
 
@@ -22,4 +23,5 @@ HOST: tuple[HostFeature, ...] = (
     QOS,
     ADDRESS_PAIR,
     BINDING,
+    PORT_ATTRIBUTE,
 )

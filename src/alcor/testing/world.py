@@ -126,6 +126,7 @@ class WorldHost:
         identity = HostIdentity(self.name, self.tunnel_ip, "world", "br-int", mappings, self.zone)
         session = Session(identity, rows)
         agent = self.agent = HostAgent(HOST, session, HostFacts(self.name, self.tunnel_ip, 0), Meters())
+        agent.on_setting = self.set_up
         self.agent.plugged(Plugged(tuple(self.interfaces.values()), (), TUNNEL_OFPORT, self.uplinks))
         self.agent.switch_connected(_Connection(self))
         self.switch.on_packet_in = lambda packet: self._tell(agent, packet)
@@ -181,6 +182,15 @@ class WorldHost:
         if self.agent:
             self.agent.plugged(Plugged((interface,), (), TUNNEL_OFPORT, self.uplinks))
         return machine
+
+    def set_up(self, name: str, values: Mapping[str, str]) -> None:
+        """Changes the `other_config` of an interface; "" takes a key away."""
+        [was] = [interface for interface in self.interfaces.values() if interface.name == name]
+        other = {key: value for key, value in {**dict(was.other_config), **values}.items() if value}
+        interface = replace(was, other_config=tuple(sorted(other.items())))
+        self.interfaces[was.iface_id] = interface
+        if self.agent:
+            self.agent.plugged(Plugged((interface,), (), TUNNEL_OFPORT, self.uplinks))
 
     def unplug(self, port_id: str) -> None:
         """The interface is gone."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attributes of ports without an effect on packets. A row is there only where a port has one of them."""
+"""Attributes of ports that no packet's way depends on. A row is there only where a port has one of them."""
 
 from typing import Annotated
 
@@ -82,13 +82,18 @@ def parse_hints(value: object) -> dict[str, object] | None:
         hints = msgspec.convert(value, _Hints)
     except msgspec.ValidationError as wrong:
         raise ValueError(f"'{shown(value)}' is not valid: {wrong}") from None
-    switch = hints.openvswitch
-    config = msgspec.UNSET if isinstance(switch, msgspec.UnsetType) else switch.other_config
-    steering = msgspec.UNSET if isinstance(config, msgspec.UnsetType) else config.tx_steering
-    if isinstance(steering, str) and steering not in ("thread", "hash"):
-        raise ValueError(f"'{shown(steering)}' is not in ['thread', 'hash']")
     made: dict[str, object] = msgspec.to_builtins(hints)
+    steering = tx_steering(made)
+    if steering is not None and steering not in ("thread", "hash"):
+        raise ValueError(f"'{shown(steering)}' is not in ['thread', 'hash']")
     return made or None
+
+
+def tx_steering(hints: object) -> str | None:
+    """What parsed hints ask of Open vSwitch for the port's interface, if anything."""
+    for name in ("openvswitch", "other_config", "tx-steering"):
+        hints = hints.get(name) if isinstance(hints, dict) else None
+    return hints if isinstance(hints, str) else None
 
 
 class PortAttributes(Stored, frozen=True, kw_only=True):
