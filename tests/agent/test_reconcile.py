@@ -226,3 +226,18 @@ async def test_the_zone_of_a_port_is_flushed_when_the_switch_sees_it_first_and_a
     subject.detach()
     await subject.forget_connections([14])
     assert switch.flushed == [12, 13, 12]
+
+
+async def test_the_zones_of_ports_that_went_without_an_agent_are_flushed_once_the_rows_are_complete() -> None:
+    port, subport = (Flow(0, 100, match(in_port=number), (Output(1),), COOKIE) for number in (11, 12))
+    stayed = Flow(0, 160, match(reg1=13), (Output(1),), COOKIE)
+    gone = Flow(0, 160, match(reg1=14), (Output(1),), COOKIE)
+    subject, _ = reconciler(port, stayed)
+    switch = MemorySwitch(by_identity([port, subport, stayed, gone]))
+    await subject.attach(switch, [11, 13])
+    assert switch.flushed == []
+    await subject.settle()
+    assert sorted(switch.flushed) == [12, 14]
+    assert switch.flows == by_identity([port, stayed])
+    await subject.forget_connections([11, 13])
+    assert sorted(switch.flushed) == [12, 14], "later news of a port that stayed ends no connection"

@@ -105,9 +105,7 @@ class Reconciler:
         self._switch = switch
         self.refused.clear()
         held = await self._held()
-        self._zones = {
-            term.value for _, _, match in _in_table(held) for term in match if term.field in _TELL_PORTS
-        }
+        self._zones = _zones_of(held)
         await self.forget_connections(ofports)
         repairs = await self._compare(held)
         log("switch attached", flows=len(held), wanted=len(self._wanted), sent=repairs.count)
@@ -123,7 +121,10 @@ class Reconciler:
             return
         self.is_settled = True
         if self._inherited:
-            repairs = await self._compare(await self._held())
+            held = await self._held()
+            repairs = await self._compare(held)
+            for zone in _zones_of(held) - _zones_of(self._wanted):  # of ports that went meanwhile
+                await self._switch.flush_ct_zone(zone)
             log("switch settled", altered=repairs.altered, stale=repairs.stale, foreign=repairs.foreign)
 
     async def apply(self, change: Change) -> None:
@@ -241,5 +242,7 @@ class Reconciler:
             log_warning("more flows refused", count=reasons.total(), commonest=reasons.most_common(1)[0][0])
 
 
-def _in_table(held: Iterable[Identity]) -> Iterable[Identity]:
-    return (identity for identity in held if identity[0] == CLASSIFY.number)
+def _zones_of(flows: Iterable[Identity]) -> set[int]:
+    """The conntrack zones of the ports that flows of CLASSIFY tell."""
+    matches = (match for table, _, match in flows if table == CLASSIFY.number)
+    return {term.value for match in matches for term in match if term.field in _TELL_PORTS}
