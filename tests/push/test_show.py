@@ -34,6 +34,7 @@ async def open_by_hand(cloud: Cloud, host: str) -> Stream:
     stream = await cloud.dial()
     hello = Hello(host=host, tunnel_ip="10.0.0.1", inspects=True)
     await stream.write(Envelope(hello=hello).SerializeToString())
+    await cloud.until(lambda: cloud.push.service.publisher.session(host) is not None)  # so it is known
     return stream
 
 
