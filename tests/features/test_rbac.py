@@ -275,6 +275,9 @@ async def test_change_of_an_address_group_that_is_only_shared_is_not_found(api: 
     path, body = f"address-groups/{group['id']}", {"address_group": {"name": "mine"}}
     assert await refused(api, "PUT", path, body, as_project=OTHER) == (404, "AddressGroupNotFound")
     assert await refused(api, "DELETE", path, as_project=OTHER) == (403, "PolicyNotAuthorized")
+    reader = {"X-Project-Id": group["project_id"], "X-Roles": "reader"}
+    status, answer = await api.ask("PUT", f"/v2.0/{path}", body, headers=reader)
+    assert (status, answer["NeutronError"]["type"]) == (403, "PolicyNotAuthorized"), "its own project's"
 
 
 @pytest.mark.parametrize(

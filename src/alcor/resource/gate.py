@@ -238,7 +238,8 @@ class Gate(Generic[T]):
         stored = self.visible(reader, asked, id)
         rights = self.rights(asked)
         if not rights.allows(rule, asked, ObjectTarget(self, reader, (asked, stored))):
-            if self.resource.is_change_masked and rule == self.rule("update"):
+            is_own = self.owner(reader, stored) == asked.project_id
+            if self.resource.is_change_masked and rule == self.rule("update") and not is_own:
                 raise self.resource.table.not_found(id)
             raise rights.refusal(rule)
         return stored
